@@ -24,11 +24,13 @@ import msgspec
 
 from nbfn.client import console
 from nbfn.context import is_local
+from nbfn.protocol.call_states import CallState, InputState
 from nbfn.protocol.log_records import load_record
 from nbfn.runtime import console_output
 from nbfn.runtime.time_span import format_span
 
 if TYPE_CHECKING:
+    from nbfn.protocol.call_states import InputCounts
     from nbfn.protocol.messages import Emission, Output, Progress
 
 logger = logging.getLogger("nbfn.client")
@@ -68,7 +70,7 @@ class CallView:
 class CallSink:
     """Receives the events of one call. This base class ignores them; override those of interest.
 
-    All methods but `failed` and `detach` are called on the client's thread; none may block.
+    All methods but `failed`, `restarted` and `detach` are called on the client's thread; none may block.
 
     Attributes:
         detachable: Whether the loop over the results of a map may end while the map goes on, so that the results
@@ -85,15 +87,12 @@ class CallSink:
     def progress(self, p: Progress) -> None:
         """Called with the state of the call at the hub."""
 
-    def outputs(
-        self, done: int, failed: int, total: int | None, new: Sequence[Output] = ()
-    ) -> None:
+    def outputs(self, counts: InputCounts, more: bool, new: Sequence[Output] = ()) -> None:
         """Called when inputs have ended, for a batch of them at a time.
 
         Args:
-            done: Inputs that have ended.
-            failed: How many of them failed.
-            total: How many inputs there are; None while that is not known.
+            counts: How many inputs are in each state; those that run are among the waiting ones.
+            more: Whether more inputs may come than are known.
             new: The latest outcomes, in the order in which they arrived.
         """
 
@@ -105,6 +104,13 @@ class CallSink:
 
     def finished(self, status: str, error: BaseException | None) -> None:
         """Called at the end of the call: success, failure or terminated."""
+
+    def restarted(self, indices: Sequence[int]) -> None:
+        """Called when inputs of an ended map run again, on the thread that makes them do so.
+
+        Args:
+            indices: The inputs.
+        """
 
     def detach(self) -> bool:
         """Called when the loop over the results of a map was interrupted twice.
@@ -171,23 +177,27 @@ class RowSink(TextSink):
         if self._row and self._output.rewritable:
             self._output.write(self._row)
 
-    def outputs(
-        self, done: int, failed: int, total: int | None, new: Sequence[Output] = ()
-    ) -> None:
+    def outputs(self, counts: InputCounts, more: bool, new: Sequence[Output] = ()) -> None:
         """See `CallSink.outputs`."""
-        self._row = self._text(done, failed, total)
+        self._counts = counts
+        total = None if more else counts.total
+        self._row = self._text(counts, total)
         if self._output.rewritable:
             if (now := time.monotonic()) - self._shown >= ROW_EVERY:
                 self._shown = now
                 self._output.write(f"{_CLEAR}{self._row}")
-        elif total and (tenth := 10 * done // total) > self._shown and tenth < 10:
+        elif total and (tenth := 10 * counts.settled // total) > self._shown and tenth < 10:
             self._shown = tenth
             self._output.line(self._row)
 
-    def _text(self, done: int, failed: int, total: int | None) -> str:
-        seconds = time.monotonic() - self._began
+    def _text(self, counts: InputCounts, total: int | None) -> str:
+        seconds, done = time.monotonic() - self._began, counts.settled
         parts = [f"{self._name}  {done:,}/{'?' if total is None else f'{total:,}'}"]
-        parts += [f"{failed:,} failed"] if failed else []
+        parts += [
+            f"{count:,} {state}"
+            for state, count in counts.items()
+            if count and state in (InputState.FAILED, InputState.CANCELLED, InputState.NOT_RUN)
+        ]
         parts.append(format_span(seconds))
         if total and done:
             parts[-1] += (
@@ -195,11 +205,17 @@ class RowSink(TextSink):
             )
         return "  ".join(parts)
 
+    def restarted(self, indices: Sequence[int]) -> None:
+        """See `CallSink.restarted`."""
+        self._began, self._shown = time.monotonic(), 0.0
+        console.rows.append(self)
+
     def finished(self, status: str, error: BaseException | None) -> None:
         """See `CallSink.finished`."""
         if self._row:
             start = _CLEAR if self._output.rewritable else ""
-            self._output.line(f"{start}{self._row}{'' if status == 'success' else f'  {status}'}")
+            state = {"failure": CallState.FAILED, "terminated": CallState.CANCELLED}.get(status)
+            self._output.line(f"{start}{self._row}{f'  {state}' if state else ''}")
             self._row = ""
         with contextlib.suppress(ValueError):
             console.rows.remove(self)

@@ -67,7 +67,7 @@ class RequestCall(ActiveCall):
         """See `ActiveCall.receive`."""
         if isinstance(message, messages.Outputs):
             output = message.outputs[0]
-            self.count(message.outputs[:1], output.status != InputStatus.SUCCESS)
+            self.count(message.outputs[:1])
             self.end("success" if output.status == InputStatus.SUCCESS else "failure", settled=True)
             self.client.serializer.discard(output.payload)
         self._loop.call_soon_threadsafe(self._on_message, message)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -27,8 +26,8 @@ from nbfn.hub.scheduler.effects import (
 )
 from nbfn.hub.scheduler.events import CallRestored, FailuresLoaded
 from nbfn.hub.scheduler.payloads import Stored
-from nbfn.protocol.call_states import InputCounts, InputState
-from nbfn.protocol.messages import Fault, Output, Payload
+from nbfn.protocol.call_states import InputCounts
+from nbfn.protocol.messages import Fault, Output, Payload, count_outputs
 from nbfn.protocol.messages.fields import Count, Ended
 from nbfn.types import InputStatus
 
@@ -92,26 +91,6 @@ def _outcome_of(call: str, number: int, blob: bytes) -> Output:
         )
         return Output(number, int(InputStatus.INTERNAL_FAILURE), None, Fault("data_loss", text))
     return Output(*(getattr(row, name) for name in _Outcome.__struct_fields__))
-
-
-def counts_of(outcomes: Iterable[Output]) -> InputCounts:
-    """Return how many inputs these outcomes leave in each state."""
-    found = Counter(_state_of(outcome) for outcome in outcomes)
-    return InputCounts(
-        total=found.total(),
-        succeeded=found[InputState.SUCCEEDED],
-        failed=found[InputState.FAILED],
-        cancelled=found[InputState.CANCELLED],
-        not_run=found[InputState.NOT_RUN],
-    )
-
-
-def _state_of(outcome: Output) -> InputState:
-    if outcome.status == InputStatus.SUCCESS:
-        return InputState.SUCCEEDED
-    if outcome.status != InputStatus.TERMINATED:
-        return InputState.FAILED
-    return InputState.CANCELLED if outcome.ran else InputState.NOT_RUN
 
 
 def _payloads(blob: bytes) -> list[Payload]:
@@ -261,7 +240,9 @@ class CallStore:
             kind=kind,
             inputs=waiting,
             total=total,
-            settled=counts_of(outcome for outcome in outcomes if outcome.index not in runs_again),
+            settled=count_outputs(
+                outcome for outcome in outcomes if outcome.index not in runs_again
+            ),
             age=max(0.0, time.time() - created),
             parent=parent,
             method=method,
@@ -323,7 +304,6 @@ class CallStore:
             ended=ended,
             expired=bool(expired),
             counts=self._counts(watch.call, total, cancelled=bool(cancelled)) if ended else None,
-            cancelled=bool(cancelled),
             version=version,
             method=method,
             created=created,
@@ -333,13 +313,13 @@ class CallStore:
     def _counts(self, call: str, total: int, *, cancelled: bool) -> InputCounts:
         """Return how many inputs of an ended call are in each state."""
         if cancelled:  # an older nbfn kept no arguments of cancelled inputs
-            found = counts_of(self._outcomes(call))
+            found = count_outputs(self._outcomes(call))
         else:
             rows = self._connection.execute(
                 "SELECT number, outcome FROM failed_inputs JOIN outcomes USING (call, number) WHERE call = ?",
                 (call,),
             )
-            found = counts_of(_outcome_of(call, number, blob) for number, blob in rows)
+            found = count_outputs(_outcome_of(call, number, blob) for number, blob in rows)
             kept = self._connection.execute("SELECT count(*) FROM outcomes WHERE call = ?", (call,))
             found = msgspec.structs.replace(
                 found, succeeded=int(kept.fetchone()[0]) - found.unsuccessful

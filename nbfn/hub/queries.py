@@ -17,7 +17,7 @@ from nbfn.hub.scheduler.hub_state import HubState
 from nbfn.hub.scheduler.models import Call
 from nbfn.hub.worker_processes import memory_of
 from nbfn.protocol import messages as m
-from nbfn.protocol.call_states import InputCounts
+from nbfn.protocol.call_states import InputCounts, end_state
 from nbfn.protocol.codec import MOST_OF_ANSWER, fitting
 from nbfn.protocol.messages import Message
 
@@ -217,7 +217,7 @@ class Queries:
             state = call_state.state_of(self._hub_state, call, running)
             return state, call_state.counts_of(call, running, ended=False)
         counts = stored.counts or InputCounts()
-        return call_state.stored_end_state(counts, cancelled=stored.cancelled), counts
+        return end_state(counts), counts
 
     def _graph(self, stored: StoredGraph) -> Message:
         wanted, hub_state = stored.wanted, self._hub_state

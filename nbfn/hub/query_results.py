@@ -25,7 +25,6 @@ class StoredCall:
     ended: bool = False
     expired: bool = False
     counts: InputCounts | None = None  # set once the call has ended
-    cancelled: bool = False
     version: int = 0
     method: str = ""
     created: float = 0.0

@@ -214,9 +214,15 @@ class NotebookObserver(CallObserver):
         with self._wake:
             return [sink for sink in self._running if sink.area.cell == cell]
 
+    def watch_again(self, sink: MapSink) -> None:
+        """Update the displays of a map whose inputs run again."""
+        if self.shows_progress(sink):
+            self._watch(sink)
+
     def _watch(self, sink: MapSink) -> None:
         with self._wake:
-            self._running.append(sink)
+            if sink not in self._running:
+                self._running.append(sink)
             self._start_ticking()
 
     def _start_ticking(self) -> None:

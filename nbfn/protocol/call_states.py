@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from enum import StrEnum
 
 from msgspec import Struct
+from msgspec.structs import astuple, replace
 
 
 class CallState(StrEnum):
@@ -59,6 +60,14 @@ class InputCounts(Struct, frozen=True, gc=False):
         """The number of inputs that will not run, or have run to their end."""
         return self.succeeded + self.failed + self.cancelled + self.not_run
 
+    def __add__(self, other: InputCounts) -> InputCounts:
+        pairs = zip(astuple(self), astuple(other), strict=True)
+        return InputCounts(*(mine + its for mine, its in pairs))
+
+    def __sub__(self, other: InputCounts) -> InputCounts:
+        pairs = zip(astuple(self), astuple(other), strict=True)
+        return InputCounts(*(mine - its for mine, its in pairs))
+
     @property
     def unsuccessful(self) -> int:
         """The number of inputs that ended without a result; a retry runs these."""
@@ -68,6 +77,35 @@ class InputCounts(Struct, frozen=True, gc=False):
         """Yield each state with its number of inputs, in the order in which displays list them."""
         for state in InputState:
             yield state, int(getattr(self, state.name.lower()))
+
+
+#: Counts before there are inputs, and those of a call with one input.
+NO_INPUTS, ONE_WAITS = InputCounts(), InputCounts(1, waiting=1)
+
+
+def end_state(counts: InputCounts, *, failing: bool = False, cut_short: bool = False) -> CallState:
+    """Return the state of a call that has ended.
+
+    Args:
+        counts: Its inputs.
+        failing: Whether its caller stopped it because of an error.
+        cut_short: Whether it was cancelled while more inputs could come.
+    """
+    if not failing and (cut_short or counts.cancelled or counts.not_run):
+        return CallState.CANCELLED
+    return CallState.FAILED if failing or counts.failed else CallState.SUCCEEDED
+
+
+def with_running(counts: InputCounts, running: int) -> InputCounts:
+    """Return counts in which this many of the inputs without an outcome run and the others wait.
+
+    Args:
+        counts: The inputs that have ended, and all known ones as ``total``.
+        running: How many ran when the hub last reported; fewer have no outcome yet if some have ended since.
+    """
+    left = max(0, counts.total - counts.settled)
+    running = min(running, left)
+    return replace(counts, running=running, waiting=left - running)
 
 
 def counts_text(counts: InputCounts) -> str:
@@ -80,8 +118,12 @@ def counts_text(counts: InputCounts) -> str:
     return ", ".join(f"{n:,} {state}" for state, n in counts.items() if n) or "0 inputs"
 
 
-def retry_text(counts: InputCounts) -> str:
+def retry_text(counts: InputCounts, kept: int | None = None) -> str:
     """Return the label of the action that runs again what did not succeed; "" if there is nothing to run.
+
+    Args:
+        counts: The inputs of the call.
+        kept: How many of those without a result can run again; all when not given.
 
     Examples:
         >>> retry_text(InputCounts(300, succeeded=8, failed=1, not_run=291))
@@ -97,4 +139,5 @@ def retry_text(counts: InputCounts) -> str:
     if not words:
         return ""
     *first, last = words
-    return f"Retry {' and '.join([', '.join(first), last] if first else [last])} ({counts.unsuccessful:,})"
+    number = counts.unsuccessful if kept is None else kept
+    return f"Retry {' and '.join([', '.join(first), last] if first else [last])} ({number:,})"

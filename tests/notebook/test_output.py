@@ -66,7 +66,7 @@ def test_a_long_map_without_a_page_writes_lines(one_kernel: Run) -> None:
     assert mapped.result == "40"
     assert any(line.startswith("slow v1 · running · ") for line in lines)
     assert "… 35 lines printed before these:" in lines
-    assert any(line.startswith("✓ slow.map · 36 ok, 4 failed · ") for line in lines)
+    assert any(line.startswith("▲ slow.map · failed · 36 succeeded, 4 failed · ") for line in lines)
 
 
 def test_progress_can_be_turned_off(run: Run) -> None:
@@ -85,8 +85,8 @@ def test_a_page_gets_a_widget_that_becomes_a_snapshot(run: Run) -> None:
     )
     assert mapped.text == ""
     (shown,) = mapped.shown
-    assert set(shown) == {"text/plain", "text/html"}
-    assert shown["text/plain"].startswith("✓ slow.map · 36 ok, 4 failed · ")
+    assert set(shown) == {"text/plain", "text/html", "application/vnd.nbfn.call+json"}
+    assert shown["text/plain"].startswith("▲ slow.map · failed · 36 succeeded, 4 failed · ")
     assert "Logs (40 lines)" in shown["text/html"]
 
 

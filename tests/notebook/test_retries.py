@@ -38,16 +38,16 @@ def test_failed_inputs_run_again_with_todays_version_into_the_same_results(one_k
     assert "1 input run again" in retried.text
     assert results.result == "[-10, 'mended 2', 10]"
     assert shown.shown[-1]["text/plain"].startswith("✓ work v")
-    assert "3 / 3" in shown.shown[-1]["text/plain"]
+    assert "3 succeeded" in shown.shown[-1]["text/plain"]
     assert "All inputs of call fc-" in again.stderr + again.error
 
 
 def test_a_handle_says_how_many_failed_and_how_they_run_again(one_kernel: Run) -> None:
     *_, failed = one_kernel(BROKEN, f"call = work.spawn_map([1, 2, 3])\n{ENDED}", "call")
     text = failed.shown[-1]["text/plain"]
-    assert text.startswith("✗ work v")
-    assert "3 / 3 · 1 failed" in text
-    assert "%fn retry fc-" in text
+    assert text.startswith("▲ work v")
+    assert "2 succeeded, 1 failed" in text
+    assert re.search(r"%fn retry fc-\w+ · Retry failed \(1\)", text)
 
 
 def test_what_cannot_run_again_is_a_sentence(one_kernel: Run, tmp_path: Path) -> None:
@@ -110,5 +110,5 @@ def test_another_notebook_sees_that_a_call_was_retried_when_it_looks(
     mine.execute("%fn retry call")
     mine.execute("call.get()")
     after = other.execute(f"%fn attach {call}")
-    assert re.match(r"✓ work v\d+ · done · ", other.shown(after)[-1])
+    assert re.match(r"✓ work v\d+ · succeeded · ", other.shown(after)[-1])
     assert "'mended 2'" in other.shown(after)[-1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from nbfn.client.call_observer import CallObserver, CallSink, CallView
+from nbfn.protocol.call_states import InputCounts
 from nbfn.protocol.messages import Emission, Emitted, Output
 from nbfn.runtime.line_multiplexer import LineMultiplexer
 from nbfn.runtime.output_channels import NESTED
@@ -42,9 +43,7 @@ class NestedOutputSink(CallSink):
         for lines in self._lines.values():
             lines.end()
 
-    def outputs(
-        self, done: int, failed: int, total: int | None, new: Sequence[Output] = ()
-    ) -> None:
+    def outputs(self, counts: InputCounts, more: bool, new: Sequence[Output] = ()) -> None:
         """See `CallSink.outputs`; called after the output of the finished inputs."""
         if not self._many:
             self._end_lines()

@@ -14,12 +14,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, Protocol
 
+from msgspec.structs import replace
+
 from nbfn import exception
 from nbfn.client import call_observer, detached_apps
 from nbfn.client.calls import interrupt, recent_failures
 from nbfn.client.calls.outcome import outcome_name, result_of
 from nbfn.config import Places
 from nbfn.protocol import messages
+from nbfn.protocol.call_states import InputCounts
 from nbfn.protocol.log_records import LogLevels, WarningFilter, dump_levels
 from nbfn.protocol.messages import FunctionInfo, Message, Output, Payload, new_id
 from nbfn.runtime.sync import wait
@@ -92,6 +95,7 @@ class ActiveCall:
         version: The version to call; 0 for the newest.
         call_id: The id of an existing call; a new one when not given.
         total: How many inputs there will be; None while that is not known.
+        sink: The sink of the existing call; that of the observer when not given.
     """
 
     #: Whether a caller waits for it, so that a lost hub must be found again.
@@ -108,6 +112,7 @@ class ActiveCall:
         version: int,
         total: int | None = 1,
         call_id: str = "",
+        sink: call_observer.CallSink | None = None,
     ) -> None:
         self.client = client
         self.function = function
@@ -115,10 +120,14 @@ class ActiveCall:
         self.version = version
         self.id = call_id or new_id("fc")
         self.total = total
-        self.done = self.failed = 0
+        self.began = time.monotonic()
+        self.counts = InputCounts()  # of the inputs that have ended
         self.levels = log_levels()
-        if call_observer.observer is None and kind != "map":
-            self.sink: call_observer.CallSink = call_observer.TEXT
+        self.sink: call_observer.CallSink
+        if sink is not None:
+            self.sink = sink
+        elif call_observer.observer is None and kind != "map":
+            self.sink = call_observer.TEXT
         else:
             self.sink = call_observer.begin(self._view())
 
@@ -152,11 +161,26 @@ class ActiveCall:
         """End the call with an error: the hub refused it, or is gone."""
         raise NotImplementedError
 
-    def count(self, new: Sequence[Output], failed: int) -> None:
-        """Count outcomes, ``failed`` of which are failures, and report them to the sink."""
-        self.done += len(new)
-        self.failed += failed
-        guarded(self.sink.outputs, self.done, self.failed, self.total, new)
+    @property
+    def done(self) -> int:
+        """The number of inputs that have ended."""
+        return self.counts.settled
+
+    def count(self, new: Sequence[Output]) -> None:
+        """Count outcomes, and report them to the sink."""
+        self.counts += messages.count_outputs(new)
+        self.report(new)
+
+    def report(self, new: Sequence[Output] = ()) -> None:
+        """Report to the sink how many inputs are in each state; those that have not ended wait, as far as is known."""
+        known = self.known_inputs
+        counts = replace(self.counts, total=known, waiting=known - self.done)
+        guarded(self.sink.outputs, counts, self.total is None, new)
+
+    @property
+    def known_inputs(self) -> int:
+        """The number of inputs that are known so far."""
+        return self.done if self.total is None else max(self.total, self.done)
 
     def end(
         self, status: str, error: BaseException | None = None, *, settled: bool = False
@@ -219,7 +243,7 @@ class SingleCall(ActiveCall):
         """See `ActiveCall.receive`."""
         if isinstance(message, messages.Outputs):
             output = message.outputs[0]
-            self.count(message.outputs[:1], output.status != InputStatus.SUCCESS)
+            self.count(message.outputs[:1])
             if output.status not in {InputStatus.SUCCESS, InputStatus.TERMINATED}:
                 recent_failures.keep(self.id, 0, self.function, self.version, self._input.payload)
             self.end(outcome_name(output.status), settled=True)

@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from typing import Any
 
+from msgspec.structs import replace
+
 from nbfn import exception
-from nbfn.client.calls.active_call import Connection, guarded, settle
+from nbfn.client.calls.active_call import Connection, settle
 from nbfn.client.calls.input_feeder import MultiInputCall, weight_of
 from nbfn.client.calls.outcome import outcome_name, result_of
 from nbfn.protocol import messages
-from nbfn.protocol.call_states import CallState
+from nbfn.protocol.call_states import CallState, InputCounts
 from nbfn.protocol.messages import FunctionInfo, Message, NewInput, Output, Payload
 from nbfn.runtime.sync import wait
 from nbfn.types import InputStatus
@@ -45,7 +47,7 @@ class DurableCall(MultiInputCall):
         self._watch_only = bool(call_id)  # another process, or this one earlier, made it
         self._waiters: list[tuple[int, Future[Output]]] = []
         self._seen = bytearray()  # for each input a byte: whether its outcome was counted
-        self._received = self._received_failed = 0  # outcomes that arrived
+        self._received = InputCounts()  # outcomes that arrived
         self._worst = int(InputStatus.SUCCESS)
         super().__init__(
             client,
@@ -101,7 +103,7 @@ class DurableCall(MultiInputCall):
         elif isinstance(message, messages.Progress) and self._watch_only:
             if not message.more:
                 self.total = message.counts.total
-            self._report_counts(message.counts.settled, message.counts.unsuccessful)
+            self._report_counts(message.counts)
             self._end_if_done()
 
     def _stored(self, accepted: messages.Accepted) -> None:
@@ -119,7 +121,6 @@ class DurableCall(MultiInputCall):
 
     def _take(self, outputs: tuple[Output, ...]) -> None:
         new: list[Output] = []
-        failed = 0
         for output in outputs:
             index = output.index
             if index >= len(self._seen):
@@ -127,11 +128,9 @@ class DurableCall(MultiInputCall):
             if not self._seen[index]:
                 self._seen[index] = 1
                 new.append(output)
-                failed += output.status != InputStatus.SUCCESS
                 self._worst = max(self._worst, output.status)
-        self._received += len(new)
-        self._received_failed += failed
-        self._report_counts(self._received, self._received_failed, new)
+        self._received += messages.count_outputs(new)
+        self._report_counts(self._received, new)
         by_index = {output.index: output for output in outputs}
         for index, future in list(self._waiters):
             if index in by_index:
@@ -139,14 +138,15 @@ class DurableCall(MultiInputCall):
         self._update_waiting()
         self._end_if_done()
 
-    def _report_counts(self, done: int, failed: int, new: Sequence[Output] = ()) -> None:
+    def _report_counts(self, counts: InputCounts, new: Sequence[Output] = ()) -> None:
         """Tell the sink how many inputs have ended.
 
         A watcher has not received all outcomes. The hub sends it the numbers, which are ahead of the outcomes that
         are still being stored.
         """
-        self.done, self.failed = max(self.done, done), max(self.failed, failed)
-        guarded(self.sink.outputs, self.done, self.failed, self.total, new)
+        if counts.settled >= self.done:
+            self.counts = replace(counts, running=0, waiting=0)
+        self.report(new)
 
     def _end_if_done(self) -> None:
         if self.accepted.done() and self.total is not None and self.done >= self.total:
@@ -158,7 +158,7 @@ class DurableCall(MultiInputCall):
             awaited = any(not future.done() for _, future in self._waiters)
             ended = not awaited and self.client.forget(self, settled=False)
         if ended:
-            failed = self.failed and self._worst == InputStatus.SUCCESS
+            failed = self.counts.unsuccessful and self._worst == InputStatus.SUCCESS
             self.notify_end(outcome_name(InputStatus.FAILURE if failed else self._worst))
 
     def fail(self, error: exception.Error) -> None:
@@ -235,7 +235,7 @@ class DurableCall(MultiInputCall):
         if self._watch_only:
             if info.ended and info.state == CallState.CANCELLED:
                 self._worst = max(self._worst, int(InputStatus.TERMINATED))
-            self._report_counts(info.counts.settled, info.counts.unsuccessful)
+            self._report_counts(info.counts)
         return info
 
     def release_if_ended(self, info: messages.CallInfo) -> None:

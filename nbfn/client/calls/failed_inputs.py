@@ -1,16 +1,25 @@
-"""`FailedInputs`: keeps the failed inputs of a map, so that they can be run again. Bounded."""
+"""`FailedInputs`: keeps the inputs of a map that have no result, so that they can be run again. Bounded."""
 
 from __future__ import annotations
 
 import threading
 import weakref
 from collections.abc import Iterable
+from typing import NamedTuple
 
+from nbfn.protocol.call_states import InputState
 from nbfn.protocol.messages import Payload
 from nbfn.serialization.payload import Serializer
 
 #: Most inputs of one map that are kept, and most bytes; of further failures only the error is known.
 KEPT, KEPT_BYTES = 10_000, 64 * 1024 * 1024
+
+
+class KeptInput(NamedTuple):
+    """A pickled input, and how it ended: it failed, was cancelled, or did not run."""
+
+    payload: Payload
+    state: InputState
 
 
 class FailedInputs:
@@ -22,33 +31,31 @@ class FailedInputs:
 
     def __init__(self, serializer: Serializer) -> None:
         self._serializer = serializer
-        self._payloads: dict[int, Payload] = {}
+        self._inputs: dict[int, KeptInput] = {}
         self._size = 0
         self._lock = threading.Lock()
-        weakref.finalize(self, _discard, serializer, self._payloads)
+        weakref.finalize(self, _discard, serializer, self._inputs)
 
-    def keep(self, index: int, payload: Payload) -> bool:
+    def keep(self, index: int, payload: Payload, state: InputState) -> bool:
         """Keep an input; return False if the limits are reached."""
         size = size_of(payload)
         with self._lock:
-            if len(self._payloads) >= KEPT or self._size + size > KEPT_BYTES:
+            if len(self._inputs) >= KEPT or self._size + size > KEPT_BYTES:
                 return False
-            self._payloads[index] = payload
+            self._inputs[index] = KeptInput(payload, state)
             self._size += size
             return True
 
-    def take(self, indices: Iterable[int] | None = None) -> dict[int, Payload]:
+    def take(self, indices: Iterable[int] | None = None) -> dict[int, KeptInput]:
         """Remove inputs and return them, in the order of their indices.
 
         Args:
             indices: Which ones, as far as they are kept; all when not given.
         """
         with self._lock:
-            wanted = (
-                self._payloads.keys() if indices is None else self._payloads.keys() & {*indices}
-            )
-            found = {index: self._payloads.pop(index) for index in sorted(wanted)}
-            self._size -= sum(map(size_of, found.values()))
+            wanted = self._inputs.keys() if indices is None else self._inputs.keys() & {*indices}
+            found = {index: self._inputs.pop(index) for index in sorted(wanted)}
+            self._size -= sum(size_of(kept.payload) for kept in found.values())
             return found
 
     def clear(self) -> None:
@@ -64,10 +71,10 @@ class FailedInputs:
     def indices(self) -> list[int]:
         """The indices of the kept inputs."""
         with self._lock:
-            return sorted(self._payloads)
+            return sorted(self._inputs)
 
     def __len__(self) -> int:
-        return len(self._payloads)
+        return len(self._inputs)
 
 
 def size_of(payload: Payload) -> int:
@@ -75,6 +82,6 @@ def size_of(payload: Payload) -> int:
     return len(payload.data) + sum(segment.size for segment in payload.segments)
 
 
-def _discard(serializer: Serializer, payloads: dict[int, Payload]) -> None:
-    for payload in payloads.values():
-        serializer.discard(payload)
+def _discard(serializer: Serializer, inputs: dict[int, KeptInput]) -> None:
+    for kept in inputs.values():
+        serializer.discard(kept.payload)

@@ -10,13 +10,18 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from msgspec.structs import replace
+
+from nbfn.client.call_observer import CallSink
 from nbfn.client.calls.active_call import ActiveCall, Connection
 from nbfn.client.calls.input_iterator import InputIterator
 from nbfn.protocol import messages
+from nbfn.protocol.call_states import InputCounts
 from nbfn.protocol.codec import take
 from nbfn.protocol.messages import FunctionInfo, Message, NewInput, Payload, total_weight
 from nbfn.runtime.sync import raisable
@@ -40,6 +45,7 @@ class MultiInputCall(ActiveCall):
         parent: The hub's name of the input whose code makes the call; empty outside a worker.
         total: How many inputs there will be; None while that is not known.
         call_id: The id of an existing call; a new one when not given.
+        sink: The sink of the existing call.
     """
 
     #: Whether the hub keeps it on disk.
@@ -48,6 +54,9 @@ class MultiInputCall(ActiveCall):
     least = 2
     #: Whether the caller ignores failures, so that they must be logged.
     unattended = False
+    #: Whether the call has ended before and some of its inputs run again, and the counts of its other inputs.
+    again = False
+    settled_before = InputCounts()
 
     def __init__(
         self,
@@ -59,6 +68,7 @@ class MultiInputCall(ActiveCall):
         parent: str = "",
         total: int | None = None,
         call_id: str = "",
+        sink: CallSink | None = None,
     ) -> None:
         self._parent = parent
         self._source: InputIterator | None = None
@@ -75,7 +85,9 @@ class MultiInputCall(ActiveCall):
         self._lock = threading.Lock()
         self.stopped = False  # no further input is needed
         self._cancelled = False  # it was cancelled; the caller gets that as the outcomes
-        super().__init__(client, function, kind, version=version, total=total, call_id=call_id)
+        super().__init__(
+            client, function, kind, version=version, total=total, call_id=call_id, sink=sink
+        )
 
     def begin(
         self,
@@ -101,6 +113,16 @@ class MultiInputCall(ActiveCall):
             daemon=True,
         ).start()
 
+    def index_of(self, place: int) -> int:
+        """Return the index of the input that is taken from the iterables at this place."""
+        return place
+
+    @property
+    def known_inputs(self) -> int:
+        """See `ActiveCall.known_inputs`."""
+        known = self.settled_before.total + self._sent
+        return known if self.total is None else max(self.total, known)
+
     # --- implemented by subclasses --------------------------------------------------------------------
 
     def has_room(self) -> bool:
@@ -123,18 +145,21 @@ class MultiInputCall(ActiveCall):
         loop: asyncio.AbstractEventLoop | None,
     ) -> None:
         __tracebackhide__ = True
+        whole = False
         try:
             for args in source.begin(loop):
                 if self.stopped or self._cancelled:
                     break
-                self._put(NewInput(self._sent, pickle(args)))
+                self._put(NewInput(self.index_of(self._sent), pickle(args)))
                 # Wait before the next input is made, not after.
                 if not self.has_room() and not self._await_credit():
                     break
+            else:
+                whole = True
         except BaseException as error:  # noqa: BLE001 - the caller's iterable's own
             self.input_failed(raisable(error, "An iterable of inputs"))
         else:
-            self._finish_input()
+            self._finish_input(whole=whole)
         finally:
             source.close()
 
@@ -172,10 +197,12 @@ class MultiInputCall(ActiveCall):
             self._flush_due = True
             self.client.send(self._flush)
 
-    def _finish_input(self) -> None:
+    def _finish_input(self, *, whole: bool) -> None:
+        """Note that no more inputs will come; ``whole``: because the iterables have no more."""
         with self._lock:
             self._exhausted = True
-            self.total = self._sent
+            known = self.settled_before.total + self._sent
+            self.total = known if whole or self.total is None else max(self.total, known)
         if self._sent or self.durable:
             self.client.send(self._flush)
         self.input_exhausted()
@@ -217,6 +244,9 @@ class MultiInputCall(ActiveCall):
             unattended=self.unattended,
             levels=self.levels,
             notify=self.sink.notify,
+            settled=replace(self.counts, total=self.counts.settled),
+            again=self.again,
+            age=time.monotonic() - self.began,
         )
 
     def opening(self, *, resent: bool) -> Iterable[Message]:

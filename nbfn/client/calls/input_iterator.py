@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import itertools
 import logging
 import math
 import time
@@ -63,6 +64,19 @@ class InputIterator:
             return min((len(iterable) for iterable in self._iterables), default=0)  # type: ignore[arg-type]
         except Exception:  # noqa: BLE001 - a generator; or a __len__ of the user's that raises
             return None
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether `repeated` can make the tuples again: each iterable has a length and can be iterated repeatedly."""
+        return self.known() is not None and not any(
+            isinstance(iterable, Iterator) for iterable in self._iterables
+        )
+
+    def repeated(self, first: int) -> Iterator[tuple[Any, ...]]:
+        """Yield the tuples from an index on, by iterating from the beginning again."""
+        __tracebackhide__ = True
+        again = InputIterator(self._iterables, spread=self._spread)
+        return itertools.islice(again.begin(None), first, None)
 
     def begin(self, loop: asyncio.AbstractEventLoop | None) -> Iterator[tuple[Any, ...]]:
         """Return an iterator over the tuples. May be called once.

@@ -12,14 +12,19 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
 
+from msgspec.structs import replace
+
 from nbfn import exception
+from nbfn.client import detached_apps
 from nbfn.client.calls import recent_failures
-from nbfn.client.calls.active_call import CallableFunction, Connection, settle
+from nbfn.client.calls.active_call import CallableFunction, guarded, settle
 from nbfn.client.calls.failed_inputs import FailedInputs, size_of
 from nbfn.client.calls.input_feeder import MultiInputCall, weight_of
-from nbfn.client.calls.outcome import outcome_name
+from nbfn.client.calls.late_results import LateResults
+from nbfn.client.calls.map_retry import Rest, RetriedMap
 from nbfn.protocol import messages
-from nbfn.protocol.messages import FunctionInfo, Message, NewInput, Output, Payload
+from nbfn.protocol.call_states import CallState, InputCounts, InputState, end_state
+from nbfn.protocol.messages import Message, NewInput, Output
 from nbfn.runtime.sync import wait
 from nbfn.types import InputStatus
 
@@ -40,6 +45,12 @@ HISTORY_BYTES = 32 * 1024 * 1024
 _OUTCOME_BYTES = 200
 
 _SUCCESS = int(InputStatus.SUCCESS)
+#: What observers are told of the end.
+_ENDS = {
+    CallState.SUCCEEDED: "success",
+    CallState.FAILED: "failure",
+    CallState.CANCELLED: "terminated",
+}
 
 
 class MapCall(MultiInputCall):
@@ -50,7 +61,8 @@ class MapCall(MultiInputCall):
         total: How many inputs there will be; None while that is not known.
         fail_fast: Whether the first failure ends it.
         parent: The hub's name of the input whose code makes the call; empty outside a worker.
-        again: The failed inputs of another map and their indices there, if this one runs them again.
+        again: The inputs of an ended map that this one runs again, with its id.
+        rest: Makes inputs that the map has not read when it ends; None if that is not possible.
         results: Returns the `nbfn.client.calls.map_result.MapResult` while it exists.
     """
 
@@ -61,14 +73,21 @@ class MapCall(MultiInputCall):
         total: int | None,
         fail_fast: bool,
         parent: str,
-        again: tuple[FailedInputs, Sequence[int]] | None = None,
+        again: RetriedMap | None = None,
+        rest: Rest | None = None,
         results: Callable[[], Any] = lambda: None,
     ) -> None:
         self.results = results
-        #: The inputs that failed; empty for a map that ends with its first failure.
-        self.failures = again[0] if again else FailedInputs(hydrated.client.serializer)
-        self._original_indices = again[1] if again else None
-        self.repeats = again is not None
+        #: The inputs without a result: they failed, were cancelled or did not run.
+        self.failures = again.failures if again else FailedInputs(hydrated.client.serializer)
+        self._retried = again
+        self.again = again is not None
+        self._rest = rest
+        self.failing = False  # it is stopped because of an error
+        self._stop_sent = False  # the hub knows that it is stopped
+        self.cut_short = False  # it was stopped while more inputs could come
+        #: Results that arrived after it was stopped.
+        self.late = LateResults(hydrated.client.serializer)
         self.over: Future[None] = Future()
         self.stuck = ""  # why no results are taken, if that is not up to the caller
         self.detached = False  # the loop over the results ends, and the call continues
@@ -96,12 +115,37 @@ class MapCall(MultiInputCall):
             "map",
             version=hydrated.version,
             parent=parent,
-            total=total,
+            total=again.counts.total + len(again) if again else total,
+            call_id=again.call_id if again else "",
+            sink=again.sink if again else None,
         )
+        self._successor: MapCall | None = None  # runs its inputs again
+        if again:
+            again.origin._successor = self
+            self.settled_before = self.counts = again.counts
+            guarded(self.sink.restarted, again.indices)
+            self.report()
         if not self.sink.detachable:
             self._history = None
 
     # --- helper thread ---------------------------------------------------------------------------
+
+    def index_of(self, place: int) -> int:
+        """See `MultiInputCall.index_of`."""
+        return place if self._retried is None else self._retried.indices[place]
+
+    @property
+    def places(self) -> Mapping[int, int] | None:
+        """The places of the inputs in the order of the iterables; None if these are their indices."""
+        return self._retried.places if self._retried is not None else None
+
+    @property
+    def latest(self) -> MapCall:
+        """This call, or the last one that ran its inputs again."""
+        call = self
+        while call._successor is not None:
+            call = call._successor
+        return call
 
     def has_room(self) -> bool:
         """See `MultiInputCall.has_room`."""
@@ -147,30 +191,46 @@ class MapCall(MultiInputCall):
                     spent.append(item)
                     new.append(output)
             weight = messages.outputs_weight(new)
-            self._arrived.extend(new)
-            self._arrived_weight += weight
+            if not self.stopped:
+                self._arrived.extend(new)
+                self._arrived_weight += weight
             complete = self._complete()
         self._received += weight
         self._duplicates += len(outputs) - len(new)
         if new:
             self._measure(weight / len(new))
         self._settled(weight_of(spent))
-        failed = sum(output.status != _SUCCESS for output in new)
+        failed = [output for output in new if output.status != _SUCCESS]
         if failed:
             self._take_failed(new, spent)
         else:
             self._reclaim(spent)
-        self.count(new, failed)
+        if self.stopped:
+            self.late.add(new)
+        self._count(new, failed)
         if (now := time.monotonic()) >= self._log_due:
             self._log_due = now + LOG_EVERY
             self._log_counters()
         if complete:
-            self.client.send(self._report_all_taken)
-            self.end("failure" if self.failed else "success")
-        elif failed and self._fail_fast:
-            worst = next(output.status for output in new if output.status != _SUCCESS)
-            self._stop(outcome_name(worst))  # at once: the consumer may be slow
+            self._end_complete()
+        elif failed and self._fail_fast and not self.stopped:
+            cancelled = all(output.status == InputStatus.TERMINATED for output in failed)
+            self._stop(failing=not cancelled)  # at once: the consumer may be slow
         self._notify()
+
+    def _count(self, new: Sequence[Output], failed: Sequence[Output]) -> None:
+        if failed:
+            self.count(new)
+        else:
+            self.counts += InputCounts(len(new), succeeded=len(new))
+            self.report(new)
+
+    def _end_complete(self) -> None:
+        """End the call: each input that was sent has its outcome."""
+        self._count_unread()
+        self.client.send(self._report_all_taken)
+        state = end_state(self.counts, failing=self.failing, cut_short=self.cut_short)
+        self.end(_ENDS[state])
 
     def _measure(self, size: float) -> None:
         """Update the mean size of results, in bytes."""
@@ -200,38 +260,31 @@ class MapCall(MultiInputCall):
         """See `ActiveCall.opening`. The hub counts unacknowledged results from zero."""
         self._report_due = False
         self._reported = self._received
+        self._stop_sent = False
         yield from super().opening(resent=resent)
+        if self.stopped:
+            yield from self._stopping()
+        elif self._cancelled:
+            yield messages.Cancel(0, self.id)
 
     def _log_counters(self) -> None:
         logger.debug(
             "%s map of %r: %d inputs pulled, %d of them not sent, %d received, %d of them failed, %d duplicates, "
             "%d without an outcome, %d results not taken",
             *(self.id, self.function.name, self._sent, len(self._outgoing), self.done),
-            *(self.failed, self._duplicates, len(self._unsettled), len(self._arrived)),
+            *(self.counts.unsuccessful, self._duplicates, len(self._unsettled), len(self._arrived)),
         )
 
     def _keep_failed(self, new: Sequence[Output], spent: Sequence[NewInput]) -> None:
-        """Keep the inputs that failed, for a retry; in a retry also those that were cancelled."""
-        passed: tuple[int, ...] = (_SUCCESS, InputStatus.TERMINATED)
-        if self._original_indices is not None:
-            passed = (_SUCCESS,)
+        """Keep the inputs that have no result, for a retry."""
         for output, item in zip(new, spent, strict=True):
-            if output.status not in {_SUCCESS, InputStatus.TERMINATED}:
-                number = (
-                    self._original_indices[item.index]
-                    if self._original_indices is not None
-                    else item.index
-                )
-                recent_failures.keep(self.id, number, self.function, self.version, item.payload)
-            wanted = output.status not in passed
-            if self._fail_fast or not wanted or not self._keep(item):
+            state = output.state
+            if state == InputState.FAILED:
+                recent_failures.keep(self.id, item.index, self.function, self.version, item.payload)
+            if state == InputState.SUCCEEDED or not self.failures.keep(
+                item.index, item.payload, state
+            ):
                 self._reclaim((item,))
-
-    def _keep(self, item: NewInput) -> bool:
-        number = (
-            self._original_indices[item.index] if self._original_indices is not None else item.index
-        )
-        return self.failures.keep(number, item.payload)
 
     def _reclaim(self, spent: Iterable[NewInput]) -> None:
         for item in spent:
@@ -239,12 +292,49 @@ class MapCall(MultiInputCall):
                 self.client.serializer.reclaim(item.payload)
 
     def _complete(self) -> bool:
-        return self._exhausted and not self._unsettled
+        return (self._exhausted or self.stopped) and not self._unsettled
 
     def fail(self, error: exception.Error) -> None:
         """See `ActiveCall.fail`."""
         self.input_failed(error)
-        self._stop("failure", error)
+        self.failing = True
+        self.stop_input()
+        self._drop(list(self._unsettled.values()))
+        self.end("failure", error)
+
+    def _drop(self, items: Sequence[NewInput]) -> None:
+        """Note that the hub has not run inputs, and will not."""
+        with self._lock:
+            dropped = [item for item in items if self._unsettled.pop(item.index, None)]
+        for item in dropped:
+            if not self.failures.keep(item.index, item.payload, InputState.NOT_RUN):
+                self.client.serializer.discard(item.payload)
+        self.counts += InputCounts(len(dropped), not_run=len(dropped))
+
+    def _flush(self) -> Iterable[Message]:
+        if self.stopped:
+            self._flush_due = False
+            yield from self._stopping()
+        else:
+            yield from super()._flush()
+
+    def _stopping(self) -> Iterable[Message]:
+        """Return the messages that end a call which was stopped; it ends when the hub has ended its inputs."""
+        if self.over.done():
+            return
+        unsent = list(self._outgoing)
+        self._outgoing.clear()
+        self._drop(unsent)
+        self.cut_short = self.cut_short or not (self._opened or self._exhausted)
+        if self._opened and not self._stop_sent:
+            self._stop_sent = True
+            self.cut_short = self.cut_short or not self._closed_sent
+            if not detached_apps.is_detached(self.function.app_id):
+                yield messages.Cancel(0, self.id, failing=self.failing)
+        if self._opened and not self._closed_sent:
+            yield self._message((), closed=True)
+        if not self._unsettled:
+            self._end_complete()
 
     # --- any thread ------------------------------------------------------------------------------
 
@@ -253,8 +343,17 @@ class MapCall(MultiInputCall):
         with self._lock:
             if not self.detached:  # else `resume` is about to be called
                 self._history = None
+        self._count_unread()
         super().notify_end(status, error)
         settle(self.over)
+
+    def _count_unread(self) -> None:
+        """Count the inputs of a call that ended early which it did not read from its iterables."""
+        if self._retried is not None:
+            self._retried.keep_again()
+        if self.total is not None and (unread := self.total - self.done) > 0:
+            self.counts += InputCounts(unread, not_run=unread)
+            self.client.run_soon(self.report)
 
     def _notify(self) -> None:
         with self._lock:
@@ -262,25 +361,79 @@ class MapCall(MultiInputCall):
         if news is not None:
             settle(news)
 
-    def _stop(self, status: str, error: BaseException | None = None) -> None:
-        """Stop making inputs and end the call; the hub cancels the rest of it."""
+    def _stop(self, *, failing: bool) -> None:
+        """Stop making inputs; the hub cancels those that it has, and the call ends when they have ended."""
+        self.failing = self.failing or failing
+        self.waiting = False
         self.stop_input()
-        if self._opened:
-            self.cancel()
-        self.end(status, error)
-        for item in list(self._unsettled.values()):
-            kept = self._original_indices is not None and self._keep(item)  # as a failed input
-            if not kept:
-                self.client.serializer.discard(item.payload)
+        self.client.send(self._stopping)
 
     def abandon(self) -> None:
         """Cancel the call and drop its results: the consumer has left."""
         if not self.stopped:
-            self._stop("terminated")
+            self._stop(failing=False)
         with self._lock:
             arrived, self._arrived = self._arrived, []
         self.discard(arrived)
         self._notify()  # the consumer may wait on another thread
+
+    def stop_failing(self) -> None:
+        """Stop the call because of an error that its consumer gets."""
+        if not self.stopped:
+            self._stop(failing=True)
+
+    @property
+    def retryable(self) -> int:
+        """The number of inputs that `retried` would run again."""
+        unread = self.counts.total - self._unread if self._can_read_rest else 0
+        return len(self.failures) + unread
+
+    @property
+    def _unread(self) -> int:
+        """The index of the first input that was not read from the iterables."""
+        if self._retried is None:
+            return self._sent
+        last = self._retried.indices[self._sent - 1] if self._sent else -1
+        return max(self._retried.unread, last + 1)
+
+    @property
+    def _can_read_rest(self) -> bool:
+        rest = self._retried.rest if self._retried is not None else self._rest
+        return rest is not None and self.over.done() and self._unread < self.counts.total
+
+    def retried(self, indices: Sequence[int] | None = None) -> RetriedMap:
+        """Return the inputs without a result, to run them again; they are no longer kept here.
+
+        Args:
+            indices: Which of the kept ones; all, and those that were not read, when not given.
+        """
+        rest = self._retried.rest if self._retried is not None else self._rest
+        rest = rest if self._can_read_rest else None
+        return RetriedMap(self, indices, self._unread, rest)
+
+    def forget_inputs(self) -> None:
+        """Drop the inputs that could run again."""
+        self.failures.clear()
+        self._rest = None
+        if self._retried is not None:
+            self._retried.rest = None
+
+    @property
+    def received(self) -> int:
+        """About the bytes of the outcomes that have arrived."""
+        return self._received + _OUTCOME_BYTES * self.done
+
+    @property
+    def counts_now(self) -> InputCounts:
+        """The numbers of inputs in each state; those that run are among the waiting ones."""
+        known = self.known_inputs
+        return replace(self.counts, total=known, waiting=known - self.done)
+
+    def take_arrived(self) -> list[Output]:
+        """Return the outcomes that have arrived, without waiting; they do not count as consumed."""
+        with self._lock:
+            arrived, self._arrived = self._arrived, []
+        return arrived
 
     def discard(self, outputs: Iterable[Output]) -> None:
         """Free the shared memory of outcomes that are not unpickled."""
@@ -363,35 +516,13 @@ class MapCall(MultiInputCall):
                     self._keep_history(arrived)
                     return arrived
                 if self._input_error is not None:
+                    self.stop_failing()
                     raise self._input_error
                 if self._complete() or self.stopped:
                     break
                 news: Future[None] = Future()
                 self._news = news
             await wait(news)
-        self.end("failure" if self.failed else "success")
+        if not self.stopped:
+            self._end_complete()
         return []
-
-
-class RetriedInputs:
-    """The newest version of a Function, called with inputs that are pickled already; see `CallableFunction`.
-
-    Args:
-        client: The connection to the hub.
-        info: What the hub knows of the Function now.
-    """
-
-    #: The newest version.
-    version = 0
-
-    def __init__(self, client: Connection, info: FunctionInfo) -> None:
-        self.client = client
-        self.info = info
-
-    def pickle(
-        self, args: tuple[Any, ...], _kwargs: Mapping[str, Any], *, durable: bool = False
-    ) -> Payload:
-        """Return the input, which is pickled already."""
-        assert not durable
-        payload: Payload = args[0]
-        return payload

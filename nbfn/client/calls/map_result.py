@@ -6,11 +6,20 @@ never exceed the window that the hub grants, so an endless iterable is read only
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import threading
 import weakref
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Callable,
+    Coroutine,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from typing import Any, TypeVar
 
 import msgspec
@@ -18,9 +27,9 @@ import msgspec
 from nbfn import exception
 from nbfn.client.calls import interrupt
 from nbfn.client.calls.active_call import CallableFunction, guarded
-from nbfn.client.calls.failed_inputs import FailedInputs
 from nbfn.client.calls.input_iterator import InputIterator
-from nbfn.client.calls.map_call import MapCall, RetriedInputs
+from nbfn.client.calls.map_call import MapCall
+from nbfn.client.calls.map_retry import Rest, RetriedInputs, RetriedMap
 from nbfn.client.calls.outcome import result_of, value_of
 from nbfn.client.calls.result_collector import (
     CollectedResults,
@@ -29,6 +38,7 @@ from nbfn.client.calls.result_collector import (
     mean_weight,
 )
 from nbfn.protocol import messages
+from nbfn.protocol.call_states import InputCounts
 from nbfn.protocol.messages import Output
 from nbfn.runtime import traceback_filter
 from nbfn.runtime.stream import Stream
@@ -37,6 +47,8 @@ from nbfn.types import InputStatus
 
 T = TypeVar("T")
 
+#: Bytes of results after which no more are kept for `MapResult.finished`.
+FINISHED_BYTES = 32 * 1024 * 1024
 #: Results that the consumer gets at once.
 HAND_OUT = 128
 
@@ -54,7 +66,7 @@ class MapResult(Stream[T]):
         ordered: Whether results come in the order of the inputs.
         returning: Whether an exception takes the place of its result.
         parent: The hub's name of the input whose code makes the call; empty outside a worker.
-        again: The failed inputs of another map and their indices there, if this one runs them again.
+        again: The inputs of an ended map that this one runs again.
     """
 
     #: Whether results are unpickled; `for_each` needs only the failures.
@@ -70,7 +82,7 @@ class MapResult(Stream[T]):
         ordered: bool,
         returning: bool,
         parent: str,
-        again: tuple[FailedInputs, Sequence[int]] | None = None,
+        again: RetriedMap | None = None,
     ) -> None:
         self._way = way
         self._made_by = f"Function.{way}"
@@ -92,6 +104,8 @@ class MapResult(Stream[T]):
         self._handed = 0  # of the last batch
         self._size = 0.0  # mean bytes of the latest results
         self._error: BaseException | None = None  # raised after the results before it
+        #: Results by the index of their input, in case the map ends early; None after its whole end.
+        self._finished: dict[int, T] | None = {}
 
     async def _more(self) -> list[T]:
         __tracebackhide__ = True
@@ -102,8 +116,21 @@ class MapResult(Stream[T]):
             raise
         except KeyboardInterrupt as error:
             await self._interrupted(error)
+            self._note_end(error)
+            raise
+        except BaseException as error:
+            self._note_end(error)
             raise
         return self._handed_out
+
+    def _note_end(self, error: BaseException) -> None:
+        """Let the handler of an error find what had finished: the attribute ``map_result``."""
+        if isinstance(error, StopAsyncIteration):
+            if self._call is not None and not self._call.stopped:
+                self._finished = None  # the loop has had all results
+            return
+        with contextlib.suppress(AttributeError, TypeError):  # an exception with slots
+            error.map_result = self  # type: ignore[attr-defined]
 
     async def _interrupted(self, by: KeyboardInterrupt) -> None:
         """Cancel the call; on a second interrupt detach it."""
@@ -131,6 +158,8 @@ class MapResult(Stream[T]):
         while not self._ready:
             if self._error is not None:
                 error, self._error = self._error, None
+                self._call.stop_failing()
+                self._finish_with(self._call, self._call.take_arrived())
                 raise error
             arrived = await self._call.take()
             if not arrived:
@@ -154,17 +183,26 @@ class MapResult(Stream[T]):
             fail_fast=not self._returning,
             parent=self._parent,
             again=self._again,
+            rest=self._rest(hydrated) if self._again is None and inputs.repeatable else None,
             results=weakref.ref(self),
         )
         call.unattended = self._way == "for_each" and self._returning
         call.begin(inputs, lambda args: hydrated.pickle(args, kwargs), await callers_loop())
         return call
 
+    def _rest(self, hydrated: CallableFunction) -> Rest:
+        """Return a function that makes the payloads of inputs again, from an index on."""
+        inputs, kwargs = self._inputs, self._kwargs
+        return lambda first: (hydrated.pickle(args, kwargs) for args in inputs.repeated(first))
+
     def _sort(self, call: MapCall, arrived: list[Output], *, report: bool = True) -> None:
         """Unpickle outcomes and put them in order; report errors to the sink."""
         __tracebackhide__ = True
         ready, early = self._ready, self._out_of_order
+        places = call.places
+        keeps = self._finished if call.received < FINISHED_BYTES else None
         for place, output in enumerate(arrived):
+            index = output.index if places is None else places[output.index]
             try:
                 value = self._unpack(call, output)
             except Exception as error:  # noqa: BLE001 - the user's own; it is returned or raised
@@ -172,19 +210,31 @@ class MapResult(Stream[T]):
                     guarded(call.sink.failed, output.index, original(error))
                 if not self._returning:
                     self._error = error
-                    call.discard(arrived[place + 1 :])
+                    self._finish_with(call, arrived[place + 1 :])
                     return
                 value = original(error)
+            else:
+                if keeps is not None:
+                    keeps[output.index] = value
             if not self._ordered:
                 ready.append(value)
-            elif output.index != self._next:
-                early[output.index] = value
+            elif index != self._next:
+                early[index] = value
             else:
                 ready.append(value)
                 self._next += 1
                 while self._next in early:
                     ready.append(early.pop(self._next))
                     self._next += 1
+
+    def _finish_with(self, call: MapCall, outputs: Iterable[Output]) -> None:
+        """Unpickle outcomes that no loop gets, because the map has failed; keep those that are results."""
+        for output in outputs:
+            if output.status != _SUCCESS or self._finished is None:
+                call.discard((output,))
+                continue
+            with contextlib.suppress(Exception):
+                self._finished[output.index] = self._unpack(call, output)
 
     def _unpack(self, call: MapCall, output: Output) -> Any:
         __tracebackhide__ = True
@@ -255,7 +305,11 @@ class MapResult(Stream[T]):
 
     async def _next_weighed(self) -> tuple[list[T], int]:
         __tracebackhide__ = True
-        batch = await self._next_batch()
+        try:
+            batch = await self._next_batch()
+        except BaseException as error:
+            self._note_end(error)
+            raise
         return batch, int(len(batch) * self._size)
 
     def detach(self) -> None:
@@ -325,13 +379,41 @@ class MapResult(Stream[T]):
     # --- failed inputs -----------------------------------------------------------------------------
 
     @property
+    def finished(self) -> dict[int, T]:
+        """The results of a map that ended early, by the index of their input.
+
+        Of a map with many results, about the first 32 MiB are kept. Empty if the loop over the results came to its
+        end: it has had all of them. The exception that ended the map has this object as its attribute ``map_result``.
+        """
+        call, found = self._call, dict(self._finished or {})
+        if call is None:
+            return found
+        for output in call.late.outputs:
+            with contextlib.suppress(Exception):
+                found[output.index] = self._unpack(call, output)
+        return dict(sorted(found.items()))
+
+    @property
+    def counts(self) -> InputCounts:
+        """How many inputs succeeded, failed, were cancelled, or have not run; until the end the others wait."""
+        return self._call.latest.counts_now if self._call is not None else InputCounts()
+
+    @property
+    def own_counts(self) -> InputCounts:
+        """The inputs that have ended; of a retry, only those that it ran."""
+        call = self._call
+        return call.counts - call.settled_before if call is not None else InputCounts()
+
+    @property
     def failures(self) -> list[int]:
-        """The indices of inputs that failed and can be run again, if exceptions are returned."""
+        """The indices of inputs that have no result and are kept to run again."""
         return self._call.failures.indices if self._call is not None else []
 
     @blocking
     async def retry(self) -> dict[int, Any]:
-        """Run the inputs that failed again, with the newest version of the Function, and wait for them.
+        """Run the inputs without a result again, with the newest version of the Function, and wait for them.
+
+        These failed, were cancelled or did not run. They keep their indices, and the call its id.
 
         If the results are collected (see `collect`), the new ones replace the old.
 
@@ -342,12 +424,17 @@ class MapResult(Stream[T]):
         if self._call is None:
             return {}
         indices, results = retry_failed(self._call)
+        if not indices:
+            return {}
         found = dict(zip(indices, await all_results(results), strict=True))
         self.replace(found)
         return found
 
     def replace(self, found: Mapping[int, Any]) -> None:
         """Replace results, by the index of their inputs, if they are collected in order."""
+        if self._finished is not None:
+            good = {n: value for n, value in found.items() if not isinstance(value, BaseException)}
+            self._finished.update(good)
         gathered = self._gathered
         if gathered is not None and self._ordered:
             for index, value in found.items():
@@ -393,17 +480,17 @@ async def all_results(results: MapResult[T]) -> list[T]:
 def retry_failed(
     call: MapCall, indices: Sequence[int] | None = None
 ) -> tuple[list[int], MapResult[Any]]:
-    """Run failed inputs of a map again, with the newest version of its Function.
+    """Run the inputs of a map that have no result again, as the same call, with the newest version of its Function.
 
     Args:
-        call: The map.
+        call: The map, which has ended.
         indices: Which ones; all when not given.
 
     Returns:
         The indices of the inputs in the map, and the results in the same order.
     """
     client, before = call.client, call.function
-    taken = call.failures.take(indices)
+    again = call.latest.retried(indices)
 
     async def begin() -> CallableFunction:
         __tracebackhide__ = True
@@ -412,8 +499,7 @@ def retry_failed(
                 lambda number: messages.LookupId(number, before.id)
             )
         except BaseException:
-            for index, payload in taken.items():
-                call.failures.keep(index, payload)
+            again.keep_again()
             raise
         info = msgspec.structs.replace(answer.info, name=before.name, method=before.method)
         return RetriedInputs(client, info)
@@ -421,11 +507,11 @@ def retry_failed(
     results: MapResult[Any] = MapResult(
         "retry",
         begin,
-        InputIterator((list(taken.values()),)),
+        InputIterator((again,)),
         {},
         ordered=True,
         returning=True,
         parent="",
-        again=(call.failures, list(taken)),
+        again=again,
     )
-    return list(taken), results
+    return again.indices, results

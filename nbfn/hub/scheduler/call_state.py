@@ -8,6 +8,7 @@ from itertools import islice
 
 from nbfn.hub.scheduler.hub_state import HubState
 from nbfn.hub.scheduler.models import Call, Input, Worker
+from nbfn.protocol import call_states
 from nbfn.protocol.call_states import CallState, InputCounts
 
 
@@ -88,21 +89,5 @@ def _is_detached(t: HubState, call: Call) -> bool:
 
 def end_state(call: Call) -> CallState:
     """Return the state of a call that has ended."""
-    if call.failing:
-        return CallState.FAILED
     counts = counts_of(call, 0, ended=True)
-    return stored_end_state(counts, cancelled=call.cancelled)
-
-
-def stored_end_state(counts: InputCounts, *, cancelled: bool) -> CallState:
-    """Return the state of a call that has ended.
-
-    Args:
-        counts: Its numbers of inputs.
-        cancelled: Whether the whole call was cancelled.
-    """
-    if cancelled and counts.unsuccessful:
-        return CallState.CANCELLED
-    if counts.failed:
-        return CallState.FAILED
-    return CallState.CANCELLED if counts.unsuccessful else CallState.SUCCEEDED
+    return call_states.end_state(counts, failing=call.failing, cut_short=call.cut_short)

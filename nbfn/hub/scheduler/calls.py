@@ -99,6 +99,8 @@ def _begin(t: HubState, sender: str, message: m.PutCall, pool: Pool, deployment:
     call.parent, call.method = message.parent, message.method
     call.levels = message.levels
     call.notify = message.notify
+    if message.again:
+        t.forget_ended(call.id, sender)
     t.calls[call.id] = call
     if (client := t.clients.get(sender)) is not None:
         call.origin = client.origin
@@ -491,9 +493,7 @@ def _restart(t: HubState, event: FailuresLoaded, found: CallRestored) -> None:
     t.calls[call.id] = call
     t.ended_spawns.pop(call.id, None)
     t.started_inputs.difference_update((call.id, index) for index in indices)
-    ended = [entry for entry in t.history if entry[0].id != call.id]
-    t.history.clear()
-    t.history.extend(ended)
+    t.forget_ended(call.id)
     t.call_graph.reopen(call.id, indices)
     if call.parent:
         add_to_call_graph(t, call)

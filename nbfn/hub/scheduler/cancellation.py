@@ -42,6 +42,7 @@ def cancel(
     if indices is None:
         if call.durable and not call.cancelled:
             t.emit(SaveCancelled(call.id))
+        call.cut_short = call.cut_short or not call.closed
         call.cancelled = True
         # Otherwise its client closes it: until then, more inputs may arrive.
         call.closed = call.closed or call.released

@@ -24,7 +24,7 @@ from nbfn.types import InputStatus
 #: would cost the hub a third of the time of a call.
 LONG_WAIT = 1.0
 
-_SUCCESS, _TERMINATED = int(InputStatus.SUCCESS), int(InputStatus.TERMINATED)
+_SUCCESS = int(InputStatus.SUCCESS)
 
 
 def terminated(item: Input, *, ran: bool = False) -> m.Output:
@@ -78,14 +78,12 @@ def _count(call: Call, new: Sequence[m.Output]) -> None:
     """Count outcomes by the state in which they leave their inputs."""
     others = [outcome for outcome in new if outcome.status != _SUCCESS]
     call.succeeded += len(new) - len(others)
-    for outcome in others:
-        if outcome.status != _TERMINATED:
-            call.failed += 1
-            call.pool.failed += 1
-        elif outcome.ran:
-            call.cancelled_inputs += 1
-        else:
-            call.not_run += 1
+    if others:
+        counts = m.count_outputs(others)
+        call.failed += counts.failed
+        call.pool.failed += counts.failed
+        call.cancelled_inputs += counts.cancelled
+        call.not_run += counts.not_run
 
 
 def _widen_window(t: HubState, call: Call) -> None:

@@ -188,6 +188,16 @@ class HubState:
         if len(self.ended_spawns) > MAX_ENDED_SPAWNS:
             del self.ended_spawns[next(iter(self.ended_spawns))]
 
+    def forget_ended(self, call_id: str, client_id: str = "") -> None:
+        """Remove a call that runs again from the calls that have ended."""
+        ended = [entry for entry in self.history if entry[0].id != call_id]
+        self.history.clear()
+        self.history.extend(ended)
+        if (client := self.clients.get(client_id)) is not None:
+            others = [call for call in client.ended if call.id != call_id]
+            client.ended.clear()
+            client.ended.extend(others)
+
     def after(self, delay: float, callback: Callback, what: Any) -> None:
         """Call ``callback(self, what)`` once, ``delay`` seconds from now."""
         self._timer_count += 1

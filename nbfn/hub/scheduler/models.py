@@ -91,6 +91,7 @@ class Call:
         "closed",
         "consumed",
         "created",
+        "cut_short",
         "deployment",
         "durable",
         "expected",
@@ -144,6 +145,7 @@ class Call:
         self.first_undispatched = 0  # no input from this index on was dispatched
         self.next_index = 0  # inputs arrive in order: lower indices have arrived
         self.cancelled = False
+        self.cut_short = False  # it was cancelled while more inputs could come
         self.failing = False  # its caller stopped it because of an error
         self.given_up = False  # its client was gone before it had sent all inputs
         self.released = False

@@ -75,7 +75,7 @@ class Summary:
         return (
             '<div style="font-family:var(--jp-ui-font-family,sans-serif);'
             'font-size:var(--jp-ui-font-size1,13px);color:var(--jp-ui-font-color1,inherit)">'
-            f"{mark_html('queued' if self.would_be_size else 'done')} "
+            f"{mark_html('queued' if self.would_be_size else 'succeeded')} "
             f'<code style="background:none">{escape(self.name)}{escape(self.signature)}</code> '
             f'<b>{title}</b><span style="{MUTED}">'
             f"{escape(self._rest())}</span></div>"

@@ -272,13 +272,13 @@ def show_logs(context: MagicContext, given: argparse.Namespace) -> Any:
 
 @fn.subcommand("retry", _ID)
 def retry(context: MagicContext, given: argparse.Namespace) -> Any:
-    """Run the failed inputs of a map or spawned call again, with the current version; results replace failures."""
+    """Run the inputs of a map or spawned call again that have no result, with the current version of the Function."""
     __tracebackhide__ = True
     sink = context.failed_map(given.id)
     if sink is None:
         return context.retried(given.id)
-    if not sink.failures:
-        why = "nothing to retry: no input failed, the map ended at its first failure, or its failures were discarded"
+    if sink.stats.ended is None or not sink.failures:
+        why = "nothing to retry: all inputs succeeded, the map still runs, or its inputs were discarded"
         print(f"{given.id}: {why}")  # noqa: T201 - the cell's own output
         return None
     retry_action.register_newest(context.shell.user_ns, sink.stats.name)

@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from html import escape
 
-from nbfn.jupyter.views.status_style import box_html, mark_html, mark_of
+from nbfn.jupyter.views.status_style import box_html, look_of, mark_html, mark_of
 from nbfn.protocol.call_states import CallState, InputCounts, counts_text
 from nbfn.runtime.time_span import format_span
 
@@ -39,10 +39,10 @@ def snapshot_note(call: str) -> str:
 
 def saved_text(call: SavedCall) -> tuple[str, str]:
     """Return a call as plain text and as static HTML."""
-    parts = _parts(call)
-    text = " · ".join([f"{mark_of(call.state)} {call.title}", *parts])
+    parts, look = _parts(call), look_of(call.state, call.counts)
+    text = " · ".join([f"{mark_of(look)} {call.title}", *parts])
     said = escape(" · ".join(parts))
-    html = box_html(f"<div>{mark_html(call.state)} <b>{escape(call.title)}</b> · {said}</div>")
+    html = box_html(f"<div>{mark_html(look)} <b>{escape(call.title)}</b> · {said}</div>")
     return text, html
 
 

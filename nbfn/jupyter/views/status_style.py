@@ -8,27 +8,30 @@ from __future__ import annotations
 
 from html import escape
 
-#: Marks distinguish states without colours.
+from nbfn.protocol.call_states import CallState, InputCounts
+
+#: Marks distinguish states without colours. Besides the states of calls: "reconnecting" while the hub does not answer,
+#: "expired" when the results are gone, "warning" for a call of which only some inputs succeeded.
 MARKS = {
-    "preparing": "○",
     "queued": "○",
     "starting": "◌",
     "running": "●",
     "detached": "◇",
     "reconnecting": "↻",
     "succeeded": "✓",
-    "done": "✓",
     "failed": "✗",
     "cancelled": "■",
+    "warning": "▲",
     "expired": "○",
 }
 COLOURS = {
     "running": "var(--jp-brand-color1,#1976d2)",
     "detached": "var(--jp-info-color1,#0097a7)",
     "reconnecting": "var(--jp-warn-color0,#e65100)",
-    "done": "var(--jp-success-color1,#2e7d32)",
+    "succeeded": "var(--jp-success-color1,#2e7d32)",
     "failed": "var(--jp-error-color1,#c62828)",
     "cancelled": "var(--jp-warn-color0,#e65100)",
+    "warning": "var(--jp-warn-color0,#e65100)",
 }
 MUTED = "color:var(--jp-ui-font-color2,#616161)"
 BOX = (
@@ -45,6 +48,11 @@ CODE = (
 def mark_of(state: str) -> str:
     """Return the mark of a state."""
     return MARKS.get(state, "●")
+
+
+def look_of(state: str, counts: InputCounts) -> str:
+    """Return the key of the mark and colour of a call: a call that failed in parts looks like a warning."""
+    return "warning" if state == CallState.FAILED and counts.succeeded else state
 
 
 def mark_html(state: str) -> str:

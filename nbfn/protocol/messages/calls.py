@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from operator import attrgetter
 
-from nbfn.protocol.call_states import InputCounts
+from nbfn.protocol.call_states import InputCounts, InputState
 from nbfn.protocol.messages.base import Data, Fault, Message, Payload, total_weight
 from nbfn.protocol.messages.fields import Count, Id, Index, LogLevels, Seconds, Token
+from nbfn.types import InputStatus
 
 #: Bytes that an outcome counts for in addition to its payload.
 OUTPUT_BYTES = 64
@@ -40,9 +42,13 @@ class Output(Data):
     attempts: int = 0  # how many the retries of the Function allow; set for failures only
 
     @property
-    def ran(self) -> bool:
-        """Whether the input had started."""
-        return self.attempt > 0
+    def state(self) -> InputState:
+        """The state in which it leaves its input."""
+        if self.status == InputStatus.SUCCESS:
+            return InputState.SUCCEEDED
+        if self.status != InputStatus.TERMINATED:
+            return InputState.FAILED
+        return InputState.CANCELLED if self.attempt else InputState.NOT_RUN
 
     @property
     def weight(self) -> int:
@@ -57,6 +63,18 @@ class Output(Data):
 
 
 _fault = attrgetter("fault")
+
+
+def count_outputs(outputs: Iterable[Output]) -> InputCounts:
+    """Return in which states outputs leave their inputs."""
+    found = Counter(output.state for output in outputs)
+    return InputCounts(
+        total=found.total(),
+        succeeded=found[InputState.SUCCEEDED],
+        failed=found[InputState.FAILED],
+        cancelled=found[InputState.CANCELLED],
+        not_run=found[InputState.NOT_RUN],
+    )
 
 
 def outputs_weight(outputs: Sequence[Output]) -> int:
@@ -88,6 +106,7 @@ class PutCall(Message):
     deployment: Count = 0  # of the App; nested calls use the same deployment
     unattended: bool = False  # no caller receives failures: their tracebacks go to the logs
     settled: InputCounts = InputCounts()  # inputs whose outcomes its client has received
+    again: bool = False  # whether the call has ended before, and these inputs run again
     age: Seconds = 0.0  # how long ago the client began the call
     levels: LogLevels = b""  # of the loggers of the caller
     notify: bool = False  # whether pages of the user show a notification when it ends

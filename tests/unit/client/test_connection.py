@@ -19,6 +19,7 @@ from nbfn.client.client import Client
 from nbfn.config import Places
 from nbfn.exception import AuthError, ConnectionError, NotFoundError, RemoteError
 from nbfn.protocol import messages as m
+from nbfn.protocol.call_states import InputCounts
 from nbfn.protocol.transport import Router
 from nbfn.serialization.payload import SEGMENT_MIN, Serializer
 from nbfn.types import InputStatus
@@ -239,8 +240,8 @@ def test_a_map_that_is_asked_while_the_last_outcome_arrives_does_not_end_without
     arriving, ended = threading.Event(), threading.Event()
 
     class Sink(call_observer.TextSink):
-        def outputs(self, done: int, failed: int, total: int | None, new: Any = ()) -> None:
-            if done == 2:  # on the client's thread, in the middle of taking it
+        def outputs(self, counts: InputCounts, more: bool, new: Any = ()) -> None:
+            if counts.settled == 2:  # on the client's thread, in the middle of taking it
                 arriving.set()
                 ended.wait(1)
 
@@ -318,7 +319,7 @@ def test_the_window_is_kept(hub: FakeHub, double: Function[[int], int]) -> None:
     assert len(pulled) <= 1500
     results.close()
     assert hub.expect(m.Cancel).call == put.call
-    assert hub.expect(m.Release).call == put.call
+    assert hub.expect(m.PutInputs).closed
 
 
 def test_cancelling_a_map_ends_its_input(hub: FakeHub, double: Function[[int], int]) -> None:
@@ -355,15 +356,15 @@ def test_cancelling_a_map_ends_its_input(hub: FakeHub, double: Function[[int], i
 def test_an_observer_hears_it_in_order(hub: FakeHub, double: Function[[int], int]) -> None:
     heard: list[Any] = []
 
-    class Sink:
+    class Sink(call_observer.CallSink):
         def emission(self, e: m.Emission) -> None:
             heard.append(e.data)
 
         def progress(self, p: m.Progress) -> None:
             heard.append(p.counts.running)
 
-        def outputs(self, done: int, failed: int, total: int | None, new: Any = ()) -> None:
-            heard.append((done, failed, total))
+        def outputs(self, counts: InputCounts, more: bool, new: Any = ()) -> None:
+            heard.append((counts.settled, counts.unsuccessful, None if more else counts.total))
             raise ValueError("an observer's own trouble harms nobody")
 
         def finished(self, status: str, error: BaseException | None) -> None:

@@ -8,6 +8,7 @@ from nbfn.client.call_observer import CallView
 from nbfn.jupyter.cell_output import OutputArea
 from nbfn.jupyter.views.calls import call_sink
 from nbfn.jupyter.views.calls.call_sink import SpawnSink
+from nbfn.protocol.call_states import InputCounts
 from nbfn.protocol.messages import Emission
 from tests.call_progress import progress
 from tests.conftest import wait_until
@@ -28,7 +29,7 @@ def test_it_follows_the_call_from_the_queue_to_its_end() -> None:
     sink.connected(False)
     assert sink.record.state == "reconnecting"
     sink.finished("success", None)
-    assert sink.record.state == "done"
+    assert sink.record.state == "succeeded"
 
 
 def test_nothing_that_comes_later_changes_the_end() -> None:
@@ -43,14 +44,14 @@ def test_nothing_that_comes_later_changes_the_end() -> None:
 
 def test_a_call_that_runs_again_has_another_end() -> None:
     sink = sink_of("fc-3")
-    sink.outputs(1, 1, 1)
+    sink.outputs(InputCounts(1, failed=1), more=False)
     sink.finished("failure", None)
     sink.progress(progress("fc-3", failed=1, state="failed"))
     assert sink.record.state == "failed"
     sink.progress(progress("fc-3", 1, workers=1))
-    assert (sink.record.state, sink.record.ended, sink.record.failed) == ("queued", None, 0)
+    assert (sink.record.state, sink.record.ended, sink.record.counts.failed) == ("queued", None, 0)
     sink.finished("success", None)
-    assert sink.record.state == "done"
+    assert sink.record.state == "succeeded"
 
 
 def test_a_call_that_ends_while_its_display_is_made_is_shown_as_ended(

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from nbfn.jupyter.views.maps import static_render
 from nbfn.jupyter.views.maps.map_stats import CANCELLED, DONE, FAILED, STRIP_CELLS, MapStats
+from nbfn.protocol.call_states import InputCounts
 
 
 def made(total: int | None = 10) -> MapStats:
@@ -21,14 +22,25 @@ def took(stats: MapStats, ended: Iterable[tuple[int, int, float]]) -> None:
 
 
 def running(stats: MapStats, workers: int = 8, **more: int) -> None:
-    places = {"queued": 900, "running": workers, "retrying": 0, "starting": 0} | more
-    stats.update_queue(workers=workers, why="", **places)
+    places = {"running": workers, "retrying": 0, "starting": 0} | more
+    state = "running" if places["running"] else "starting" if places["starting"] else "queued"
+    stats.update_queue(state=state, workers=workers, why="", **places)
+
+
+def counted(
+    stats: MapStats, succeeded: int, failed: int = 0, now: float = 101.0, **others: int
+) -> None:
+    """Set the numbers of inputs that have ended."""
+    ended = succeeded + failed + sum(others.values())
+    known = ended if stats.total is None else stats.total
+    counts = InputCounts(known, succeeded, failed, **others)
+    stats.update_counts(counts, now, more=stats.total is None)
 
 
 def ended(stats: MapStats, count: int, seconds: float, now: float) -> None:
     """Add successful inputs, each with the same duration."""
     took(stats, [(index, DONE, seconds) for index in range(count)])
-    stats.update_counts(count, 0, stats.total, now)
+    counted(stats, count, now=now)
 
 
 def test_a_running_map_in_one_line() -> None:
@@ -53,7 +65,7 @@ def test_left_is_what_remains_times_the_median_by_the_workers() -> None:
     assert stats.remaining(101.0) == 995 * 0.5 / 4
     running(stats, 4, running=12)  # three at once each
     assert stats.remaining(101.0) == 995 * 0.5 / 12
-    stats.update_counts(105, 100, 1000, 102.0, cancelled=100)
+    counted(stats, 5, now=102.0, cancelled=100)
     assert stats.remaining(102.0) == (900 - 5) * 0.5 / 12
     ended(stats, 999, 0.5, 103.0)
     assert stats.remaining(103.0) == 0.5  # the last one is on one worker, whoever is free
@@ -91,12 +103,13 @@ def test_it_says_why_nothing_moves_once_that_is_so() -> None:
     stats = made(None)
     ended(stats, 6, 0.5, 103.0)
     stats.held = "the next input is awaited"
-    running(stats, 2, queued=0, running=0)
+    running(stats, 2, running=0)
     assert stats.why(103.5) == ""
     assert stats.why(105.0) == "the next input is awaited"
-    running(stats, 2, queued=0, running=0, retrying=2)
+    stats.counts = InputCounts(8, succeeded=6)
+    running(stats, 2, running=0, retrying=2)
     assert stats.why(105.0) == "waiting to retry"
-    running(stats, 0, queued=5, starting=1)
+    running(stats, 0, starting=1)
     assert stats.why(105.0) == "workers start"
     running(stats, 2)
     assert stats.why(105.0) == ""
@@ -104,37 +117,56 @@ def test_it_says_why_nothing_moves_once_that_is_so() -> None:
 
 def test_the_states_before_the_first_output() -> None:
     stats = made()
-    assert stats.state == "preparing"
-    stats.update_queue(queued=10, running=0, retrying=0, workers=0, starting=0, why="max 8 reached")
+    assert stats.state == "queued"
+    stats.update_queue(
+        state="queued", running=0, retrying=0, workers=0, starting=0, why="max 8 reached"
+    )
     assert stats.state == "queued"
     assert "max 8 reached" in static_render.line(stats, 101.0)
-    stats.update_queue(queued=10, running=0, retrying=0, workers=0, starting=3, why="")
+    running(stats, 0, starting=3)
     assert stats.state == "starting"
 
 
 def test_the_end_of_a_map() -> None:
     stats = made(1000)
-    stats.update_queue(queued=0, running=8, retrying=0, workers=8, starting=0, why="")
-    stats.update_counts(1000, 7, 1000, 170.0)
-    stats.finish("done", "", 172.0)
+    running(stats, 8)
+    counted(stats, 993, 7, 170.0)
+    stats.finish("failed", "", 172.0)
     assert static_render.line(stats, 999.0) == (
-        "✓ embed.map · 993 ok, 7 failed · 1:12 · 8 workers · fc-7f3k"
+        "▲ embed.map · failed · 993 succeeded, 7 failed · 1:12 · 8 workers · fc-7f3k"
     )
+    counted(stats, 1000, 0)
+    stats.finish("succeeded", "", 172.0)
+    assert static_render.line(stats, 999.0).startswith("✓ embed.map · 1,000 succeeded · 1:12")
+
+
+def test_the_hint_names_what_runs_again() -> None:
+    stats = made(300)
+    counted(stats, 8, 1, not_run=291)
+    stats.finish("failed", "", 102.0)
+    assert "▲ embed.map · failed · 8 succeeded, 1 failed, 291 not run" in static_render.text(
+        stats, 102.0
+    )
+    assert "%fn retry" not in static_render.text(stats, 102.0)
+    stats.retryable = 292
+    hint = "%fn retry fc-7f3kAAAA · Retry failed and not run (292)"
+    assert hint in static_render.text(stats, 102.0)
+    assert hint in static_render.html(stats, 102.0)
 
 
 def test_a_cancelled_map_says_what_did_not_run() -> None:
     stats = made(10)
-    stats.update_counts(4, 0, 10, 101.0)
+    counted(stats, 4, cancelled=1, not_run=5)
     stats.finish("cancelled", "", 102.0)
     assert (
         static_render.line(stats, 102.0)
-        == "■ embed.map · cancelled · 4 ok, 6 not done · 2.0 s · fc-7f3k"
+        == "■ embed.map · cancelled · 4 succeeded, 1 cancelled, 5 not run · 2.0 s · fc-7f3k"
     )
 
 
 def test_an_unknown_total() -> None:
     stats = made(None)
-    stats.update_counts(3, 0, None, 101.0)
+    counted(stats, 3)
     assert "3 / ?" in static_render.line(stats, 101.0)
 
 
@@ -175,7 +207,7 @@ def test_the_log_keeps_whole_lines_and_the_last_of_them() -> None:
 def test_what_is_half_written_is_in_the_log_at_the_end() -> None:
     stats = made()
     stats.add_output("no newline")
-    stats.finish("done", "", 101.0)
+    stats.finish("succeeded", "", 101.0)
     assert list(stats.log) == ["no newline"]
 
 
@@ -189,36 +221,53 @@ def test_few_log_lines_are_all_shown_and_of_many_the_last() -> None:
     assert text.count("\n") == 6
 
 
-def test_a_byte_an_input_by_its_own_index() -> None:
+def strip_of(stats: MapStats, count: int | None = None) -> list[tuple[int, ...]]:
+    """Return the cells of the strip: the percentages of succeeded, failed, and cancelled or not run."""
+    found = stats.strip()
+    cells = [tuple(found[place : place + 3]) for place in range(0, len(found), 3)]
+    return cells[:count]
+
+
+def test_a_cell_for_each_input_by_its_own_index() -> None:
     stats = made(5)
     took(stats, [(3, DONE, 0.1)])
     took(stats, [(0, FAILED, 0.1), (4, CANCELLED, 0.0)])
-    assert list(stats.strip()) == [255, 0, 0, 100, 254]
+    none = (0, 0, 0)
+    assert strip_of(stats) == [(0, 100, 0), none, none, (100, 0, 0), (0, 0, 100)]
 
 
-def test_bins_above_show_their_worst() -> None:
-    stats = made(4 * STRIP_CELLS)
-    took(stats, [(index, DONE, 0.1) for index in range(6)])
-    took(stats, [(9, FAILED, 0.1), (10, DONE, 0.1)])
-    took(stats, [(index, CANCELLED, 0.0) for index in range(12, 16)])
-    assert list(stats.strip()[:4]) == [100, 50, 255, 254]
-    assert len(stats.strip()) == STRIP_CELLS
+def test_bins_show_shares() -> None:
+    stats = made(50 * STRIP_CELLS)
+    took(stats, [(index, DONE, 0.1) for index in range(99)])
+    took(stats, [(99, FAILED, 0.1)])
+    took(stats, [(index, CANCELLED, 0.0) for index in range(100, 125)])
+    took(stats, [(150, DONE, 0.1)])
+    assert strip_of(stats, 4) == [(100, 0, 0), (98, 2, 0), (0, 0, 50), (2, 0, 0)]
+    assert len(stats.strip()) == 3 * STRIP_CELLS
 
 
 def test_the_strip_grows_while_the_total_is_not_known() -> None:
     stats = made(None)
     took(stats, [(2, DONE, 0.1)])
-    assert list(stats.strip()) == [0, 0, 100]
+    assert strip_of(stats) == [(0, 0, 0), (0, 0, 0), (100, 0, 0)]
 
 
-def test_cancelled_inputs_leave_the_total_and_are_no_failures() -> None:
+def test_cancelled_inputs_are_no_failures() -> None:
     stats = made(10)
     took(stats, [(4, CANCELLED, 0.0)])
-    stats.update_counts(6, 3, 10, 101.0, cancelled=2)
-    assert (stats.done, stats.failed, stats.expected) == (4, 1, 8)
-    assert "4 / 8 · 1 failed" in static_render.line(stats, 101.0)
+    counted(stats, 3, 1, cancelled=1, not_run=1)
+    running(stats, 3)
+    assert (stats.done, stats.failed, stats.all_counts.waiting) == (6, 1, 1)
+    assert "6 / 10 · 1 failed, 1 cancelled, 1 not run" in static_render.line(stats, 101.0)
     stats.add_error("RemoteError", "cancelled", "", 4)
     assert not stats.groups
+
+
+def test_no_more_inputs_run_than_have_no_outcome() -> None:
+    stats = made(10)
+    running(stats, 8)
+    counted(stats, 7)  # since the hub's report
+    assert stats.all_counts == InputCounts(10, succeeded=7, running=3)
 
 
 def test_percentiles_of_how_long_inputs_ran() -> None:
@@ -230,12 +279,12 @@ def test_percentiles_of_how_long_inputs_ran() -> None:
 
 def test_a_lost_hub_and_a_newer_version_are_said() -> None:
     stats = made(10)
-    stats.update_queue(queued=1, running=2, retrying=0, workers=2, starting=0, why="", newest=5)
+    running(stats, 2, newest=5)
     assert "running on v4, v5 exists" in static_render.line(stats, 101.0)
     stats.connected(up=False)
     assert "reconnecting" in static_render.line(stats, 101.0)
     assert "hub restarting" in static_render.line(stats, 101.0)
-    stats.update_counts(1, 0, 10, 101.0)
+    counted(stats, 1)
     assert stats.state == "reconnecting"
     stats.connected(up=True)
     assert stats.state == "running"
@@ -244,26 +293,35 @@ def test_a_lost_hub_and_a_newer_version_are_said() -> None:
 def test_inputs_that_run_again_leave_their_group() -> None:
     stats = made(3)
     took(stats, [(0, FAILED, 0.1), (1, FAILED, 0.1), (2, DONE, 0.1)])
-    stats.update_counts(3, 2, 3, 101.0)
+    counted(stats, 1, 2)
     for index in (0, 1):
         stats.add_error("ValueError", f"bad {index}", "line 1", index, lambda: "the trace")
     (group,) = stats.groups.values()
-    assert (group.indices, group.trace) == ({0, 1}, "the trace")
-    stats.add_retry(0, good=True)
-    assert (stats.failed, group.count, list(stats.strip())) == (1, 1, [100, 255, 100])
-    stats.update_counts(3, 2, 3, 102.0)
-    assert stats.failed == 1  # what the hub counted is what it was
-    stats.add_retry(1, good=False)
+    assert (group.indices, group.trace, group.inputs) == ({0, 1}, "the trace", "inputs 0, 1")
+    stats.finish("failed", "", 102.0)
+    stats.restart([1], 110.0)
+    counted(stats, 1, 1)
+    assert (group.count, group.inputs, stats.state) == (1, "input 0", "running")
+    assert stats.elapsed(111.0) == 1.0
+    assert strip_of(stats) == [(0, 100, 0), (0, 0, 0), (100, 0, 0)]
+    stats.restart([0], 112.0)
     assert not stats.groups
-    stats.add_error("KeyError", "'a'", "line 2", 1)
-    assert [g.kind for g in stats.groups.values()] == ["KeyError"]
+
+
+def test_of_many_inputs_of_a_group_the_first_are_named() -> None:
+    stats = made()
+    for index in range(20):
+        stats.add_error("ValueError", "bad", "line 1", index)
+    (group,) = stats.groups.values()
+    assert group.inputs == "inputs 0, 1, 2, 3, 4, 5, 6, 7 and 12 more"
+    assert group.inputs in static_render.errors(stats)
 
 
 def test_lines_that_never_end_are_bounded() -> None:
     stats = made()
     for index in range(5000):
         stats.add_output(".", index)
-    stats.finish("done", "", 101.0)
+    stats.finish("succeeded", "", 101.0)
     assert stats.lines == 5000
     assert len(stats.log) == 200
 

@@ -6,6 +6,7 @@ import dataclasses
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -18,6 +19,7 @@ from nbfn.jupyter import observer
 from nbfn.jupyter.views.calls import print_sink
 from nbfn.jupyter.views.maps.map_sink import SHOWN_DISPLAYS, MapSink
 from nbfn.jupyter.views.maps.result_patching import put_into_lists
+from nbfn.protocol.call_states import InputCounts, InputState
 from nbfn.protocol.messages import Emission, Output, Payload
 from nbfn.serialization.payload import Serializer
 from nbfn.types import InputStatus
@@ -125,7 +127,7 @@ def test_the_wait_of_a_single_call_counts_from_its_beginning() -> None:
 def test_a_short_map_shows_its_prints_and_no_progress(area: RecordingArea) -> None:
     sink = started(call())
     sink.emission(said("hello\n"))
-    sink.outputs(100, 0, 100)
+    sink.outputs(InputCounts(100, 100), more=False)
     assert area.text == ""
     sink.finished("success", None)
     assert area.text == "hello\n"
@@ -138,23 +140,23 @@ def test_a_long_map_writes_a_line_every_ten_percent(area: RecordingArea) -> None
     until(lambda: "embed v4" in area.text)
     for done in range(0, 1001, 100):
         clock.now += 1.0
-        sink.outputs(done, 0, 1000)
+        sink.outputs(InputCounts(1000, done, waiting=1000 - done), more=False)
         until(lambda: sink.displays[0]._reached[1] == done // 100)  # noqa: B023
     sink.emission(said("one\n" * 50))
     sink.finished("success", None)
     lines = area.text.splitlines()
     assert len([line for line in lines if " / 1,000" in line]) == 11
     assert "… 45 lines printed before these:" in lines
-    assert lines[-1] == "✓ embed.map · 1,000 ok · 0:12 · fc-7f3k"
+    assert lines[-1] == "✓ embed.map · 1,000 succeeded · 0:12 · fc-7f3k"
 
 
 def test_a_map_of_unknown_length_writes_a_line_at_each_power_of_ten(area: RecordingArea) -> None:
     watching = observer.NotebookObserver(now=Clock(), progress=False)
     sink: Any = watching.call_started(call(total=None))
     for done in range(0, 1501, 5):
-        sink.outputs(done, 0, None)
+        sink.outputs(InputCounts(done, done), more=True)
         sink.show(101.0)
-    sink.outputs(1501, 0, 2000)
+    sink.outputs(InputCounts(2000, 1501, waiting=499), more=False)
     sink.show(101.0)
     counts = [line.split(" · ")[2] for line in area.text.splitlines()]
     assert counts == ["0 / ?", "10 / ?", "100 / ?", "1,000 / ?", "1,501 / 2,000"]
@@ -165,11 +167,11 @@ def test_a_terminal_has_one_line_below_the_prints(area: RecordingArea) -> None:
     clock = Clock()
     sink = started(call(), clock)
     clock.now += 1.0
-    until(lambda: "preparing" in area.text)
+    until(lambda: "queued" in area.text)
     sink.emission(said("one\n"))
-    until(lambda: "\r\x1b[2Kone\nembed v4 · preparing" in area.text)
+    until(lambda: "\r\x1b[2Kone\nembed v4 · queued" in area.text)
     sink.finished("success", None)
-    assert area.text.endswith("\r\x1b[2K✓ embed.map · 0 ok · 1.0 s · fc-7f3k\n")
+    assert area.text.endswith("\r\x1b[2K✓ embed.map · succeeded · 0 inputs · 1.0 s · fc-7f3k\n")
 
 
 def test_a_map_can_be_quiet(area: RecordingArea) -> None:
@@ -188,10 +190,15 @@ def ended(index: int, status: InputStatus = InputStatus.SUCCESS) -> Output:
 
 def test_the_strip_is_of_the_inputs_own_indices(area: RecordingArea) -> None:
     sink = started(call(total=5))
-    sink.outputs(2, 1, 5, [ended(3), ended(1, InputStatus.FAILURE)])
-    sink.outputs(4, 2, 5, [ended(0), ended(4, InputStatus.TERMINATED)])
-    assert list(sink.stats.strip()) == [100, 255, 0, 100, 254]
-    assert (sink.stats.done, sink.stats.failed, sink.stats.expected) == (3, 1, 4)
+    new = [ended(3), ended(1, InputStatus.FAILURE)]
+    sink.outputs(InputCounts(5, 1, 1, waiting=3), more=False, new=new)
+    new = [ended(0), ended(4, InputStatus.TERMINATED)]
+    sink.outputs(InputCounts(5, 2, 1, 1, waiting=1), more=False, new=new)
+    cells = sink.stats.strip()
+    assert list(cells[::3]) == [100, 0, 0, 100, 0]
+    assert list(cells[1::3]) == [0, 100, 0, 0, 0]
+    assert list(cells[2::3]) == [0, 0, 0, 0, 100]
+    assert (sink.stats.done, sink.stats.failed, sink.stats.total) == (4, 1, 5)
 
 
 class Recorded(MapCall):
@@ -201,10 +208,11 @@ class Recorded(MapCall):
 
     def __init__(self, failed: int, size: int) -> None:
         self.results = lambda: None
-        self.repeats = False
+        self._successor = self._retried = self._rest = None
+        self.over = Future()
         self.failures = FailedInputs(cast("Serializer", SimpleNamespace(discard=lambda _: None)))
         for index in range(failed):
-            self.failures.keep(index, Payload(bytes(size)))
+            self.failures.keep(index, Payload(bytes(size)), InputState.FAILED)
 
 
 def test_only_what_is_kept_can_be_run_again_and_the_latest_maps_keep_theirs(
@@ -217,7 +225,9 @@ def test_only_what_is_kept_can_be_run_again_and_the_latest_maps_keep_theirs(
         view = call()
         changed = {"id": f"fc-{number}", "call": Recorded(failed, 1000)}
         sinks.append(watching.call_started(dataclasses.replace(view, **changed)))
-        sinks[-1].outputs(3, 2, 3)  # one that failed was too large to be kept, say
+        sinks[-1].outputs(
+            InputCounts(3, 1, 2), more=False
+        )  # one that failed was too large to be kept, say
         sinks[-1].finished("success", None)
     assert [sink.stats.retryable for sink in sinks] == [0, 1, 1, 0]
     assert "were discarded" in sinks[0].stats.note
@@ -248,7 +258,8 @@ def test_why_nothing_moves(area: RecordingArea) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "state"), [("success", "done"), ("failure", "failed"), ("terminated", "cancelled")]
+    ("status", "state"),
+    [("success", "succeeded"), ("failure", "failed"), ("terminated", "cancelled")],
 )
 def test_the_words_of_the_end(area: RecordingArea, status: str, state: str) -> None:
     sink = started(call())
@@ -269,7 +280,7 @@ def test_displays_of_a_map_are_bounded(area: RecordingArea) -> None:
 def test_settling_waits_for_the_last_word(area: RecordingArea) -> None:
     watching = observer.NotebookObserver()
     sink: Any = watching.call_started(call())
-    sink.outputs(100, 0, 100)
+    sink.outputs(InputCounts(100, 100), more=False)
     threading.Timer(0.05, sink.finished, ("success", None)).start()
     watching.finish_cell()
     assert sink.ended.is_set()
@@ -291,7 +302,7 @@ def test_a_spawned_call_ends_once(area: RecordingArea) -> None:
     again = watching.call_started(call("spawn", None))
     assert again is first
     assert isinstance(first, observer.SpawnSink)
-    first.outputs(1, 0, None)
+    first.outputs(InputCounts(1, 1), more=True)
     first.finished("success", None)
     clock.now += 50
     first.finished("success", None)

@@ -92,8 +92,8 @@ class CallDisplay:
 
     @property
     def _retries(self) -> bool:
-        """Whether the ended call keeps a Retry button: it failed, and saved notebooks have no live widgets."""
-        return self._record.state == "failed" and SAVED_STATIC in os.environ
+        """Whether the ended call keeps a Retry button: it has no result, and saved notebooks have no live widgets."""
+        return self._record.state in ("failed", "cancelled") and SAVED_STATIC in os.environ
 
     @property
     def ended(self) -> bool:

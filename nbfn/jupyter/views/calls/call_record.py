@@ -10,7 +10,15 @@ from typing import Any
 
 from nbfn.jupyter.views.maps.static_render import short_id
 from nbfn.jupyter.views.saved_text import snapshot_note
-from nbfn.jupyter.views.status_style import box_html, code_html, mark_html, mark_of
+from nbfn.jupyter.views.status_style import box_html, code_html, look_of, mark_html, mark_of
+from nbfn.protocol.call_states import (
+    ONE_WAITS,
+    CallState,
+    InputCounts,
+    counts_text,
+    retry_text,
+    with_running,
+)
 from nbfn.runtime.time_span import format_span
 
 #: Characters of the last printed line, and of the result, that are shown.
@@ -22,7 +30,8 @@ class CallRecord:
     """The state of a spawned call, as known to this notebook.
 
     Attributes:
-        state: queued, starting, running, reconnecting, done, failed, cancelled, expired.
+        state: A `CallState`, or reconnecting or expired.
+        counts: The inputs in each state.
         began: When it was made or last retried, on the observer's clock.
         took: Its duration in seconds, if it has ended and the duration is known.
         place: Its position in the queue of its Function.
@@ -38,8 +47,7 @@ class CallRecord:
     began: float = 0.0
     state: str = "queued"
     total: int | None = 1
-    done: int = 0
-    failed: int = 0
+    counts: InputCounts = ONE_WAITS
     place: int = 0
     waiting_for: str = ""
     worker: str = ""
@@ -60,15 +68,24 @@ class CallRecord:
         if lines := [line for line in text.splitlines() if line.strip()]:
             self.update(printed=lines[-1][:LINE_WIDTH])
 
+    def count(self, counts: InputCounts) -> None:
+        """Set the inputs that have ended; as many of the others run as before."""
+        self.counts = with_running(counts, self.counts.running)
+
     def finish(self, status: str, now: float) -> None:
         """Set the state of a call that ended."""
-        state = {"success": "done", "terminated": "cancelled"}.get(status, "failed")
-        self.update(state=state, ended=now, took=now - self.began)
+        state = {"success": CallState.SUCCEEDED, "terminated": CallState.CANCELLED}.get(status)
+        self.update(state=state or CallState.FAILED, ended=now, took=now - self.began)
 
     def restart(self, now: float) -> None:
-        """Reset the state, because its failed inputs are retried."""
+        """Reset the state, because inputs without a result run again."""
         self.update(state="queued", ended=None, took=None, began=now)
-        self.update(result="", printed="", worker="", attempt=1, done=0, failed=0)
+        self.update(result="", printed="", worker="", attempt=1)
+
+    @property
+    def look(self) -> str:
+        """The key of its mark and colour."""
+        return look_of(self.state, self.counts)
 
     @property
     def title(self) -> str:
@@ -101,9 +118,7 @@ def summary_parts(record: CallRecord, now: float) -> list[str]:
     found = [f"{record.state} {format_span(elapsed)}" if elapsed is not None else record.state]
     found.append(short_id(record.call))
     if record.total != 1:
-        total = "?" if record.total is None else f"{record.total:,}"
-        found.append(f"{record.done:,} / {total}")
-        found += [f"{record.failed:,} failed"] if record.failed else []
+        found.append(counts_text(record.counts))
     if record.worker:
         found.append(record.worker[:9])
     if record.attempt > 1 or (record.worker and not over):
@@ -120,7 +135,7 @@ def _before(record: CallRecord) -> list[str]:
 
 
 def _after(record: CallRecord) -> list[str]:
-    kept = record.kept_until if record.state in ("done", "failed") else 0.0
+    kept = record.kept_until if record.state in ("succeeded", "failed") else 0.0
     return [f"kept until {_day(kept)}"] if kept else []
 
 
@@ -132,18 +147,18 @@ def line(record: CallRecord, now: float) -> str:
     """Return a call in one line of plain text, with its result if there is one.
 
     Examples:
-        >>> line(CallRecord("fc-9qa2AAAA", "train", 2, state="done", ended=192.0, took=192.0, result="7"), 200.0)
-        '✓ train v2 · done 3:12 · fc-9qa2\\n  7'
+        >>> line(CallRecord("fc-9qa2AAAA", "train", 2, state="succeeded", ended=192.0, took=192.0, result="7"), 200.0)
+        '✓ train v2 · succeeded 3:12 · fc-9qa2\\n  7'
     """
     pieces = [*summary_parts(record, now), *_advice(record)]
-    text = " · ".join([f"{mark_of(record.state)} {record.title}", *pieces])
+    text = " · ".join([f"{mark_of(record.look)} {record.title}", *pieces])
     return f"{text}\n  {record.result}" if record.result else text
 
 
 def html(record: CallRecord, now: float) -> str:
     """Return a call as static HTML, without scripts."""
     said = escape(" · ".join([*summary_parts(record, now), *_advice(record)]))
-    head = f"<div>{mark_html(record.state)} <b>{escape(record.title)}</b> · {said}</div>"
+    head = f"<div>{mark_html(record.look)} <b>{escape(record.title)}</b> · {said}</div>"
     return box_html(head, code_html(record.result) if record.result else "")
 
 
@@ -151,4 +166,7 @@ def _advice(record: CallRecord) -> list[str]:
     """Return the magics to use without buttons: to see the result, or to retry."""
     if record.ended is None:
         return [snapshot_note(record.call)]
-    return [f"%fn retry {record.call} runs it again"] if record.state == "failed" else []
+    if record.state not in (CallState.FAILED, CallState.CANCELLED):
+        return []
+    said = "runs it again" if record.total == 1 else f"· {retry_text(record.counts)}"
+    return [f"%fn retry {record.call} {said}"]

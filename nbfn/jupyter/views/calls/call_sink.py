@@ -18,12 +18,14 @@ from nbfn.jupyter.cell_output import OutputArea
 from nbfn.jupyter.views.calls.call_display import CallDisplay, fetch_preview
 from nbfn.jupyter.views.calls.call_output import CallOutput
 from nbfn.jupyter.views.calls.call_record import CallRecord
-from nbfn.protocol.call_states import CallState
+from nbfn.protocol.call_states import CallState, InputCounts
 
 if TYPE_CHECKING:
     from nbfn.client.call_observer import CallView
     from nbfn.protocol.messages import CallInfo, Emission, Output, Progress
 
+#: What a sink is told of the end of a call, by its state.
+_ENDS: dict[str, str] = {CallState.SUCCEEDED: "success", CallState.CANCELLED: "terminated"}
 #: Seconds that a display waits for the result of a call that has ended.
 END_WAIT = 2.0
 
@@ -71,17 +73,15 @@ class SpawnSink(CallSink):
             if p.more:
                 return
             self.resume()
-        self.record.update(state=p.state, place=p.place, waiting_for=p.waiting_for)
+        self.record.update(state=p.state, counts=p.counts, place=p.place, waiting_for=p.waiting_for)
         if p.worker:
             self.record.update(worker=p.worker, attempt=max(p.attempt, 1))
 
-    def outputs(
-        self, done: int, failed: int, total: int | None, new: Sequence[Output] = ()
-    ) -> None:
+    def outputs(self, counts: InputCounts, more: bool, new: Sequence[Output] = ()) -> None:
         """Update the counters, and the worker of a single input."""
-        if total is not None:  # unknown if the call was found by its id
-            self.record.update(total=total)
-        self.record.update(done=done, failed=failed)
+        if not more:  # unknown if the call was found by its id
+            self.record.update(total=counts.total)
+        self.record.count(counts)
         if new and self.record.total == 1:
             self.record.update(worker=new[-1].worker, attempt=new[-1].attempt)
 
@@ -168,10 +168,8 @@ class SpawnSink(CallSink):
             self.over.wait(END_WAIT)
             if retried:  # by another client
                 record.restart(self._now())
-                record.update(done=info.counts.settled, failed=info.counts.unsuccessful)
-                record.finish(
-                    "success" if info.state == CallState.SUCCEEDED else "failure", self._now()
-                )
+                record.update(counts=info.counts)
+                record.finish(_ENDS.get(info.state, "failure"), self._now())
             if retried or not known:
                 record.update(took=None)
         else:

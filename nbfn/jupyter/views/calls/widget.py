@@ -9,6 +9,7 @@ from nbfn.jupyter.views.calls.call_record import CallRecord, summary_parts
 from nbfn.jupyter.views.status_style import mark_of
 from nbfn.jupyter.views.widget_base import ActionWidget
 from nbfn.jupyter.views.widget_output import Actions
+from nbfn.protocol.call_states import retry_text
 
 
 class CallWidget(ActionWidget):
@@ -36,7 +37,9 @@ def view_of(record: CallRecord, now: float) -> dict[str, Any]:
     return {
         "title": record.title,
         "state": record.state,
-        "mark": mark_of(record.state),
+        "look": record.look,
+        "mark": mark_of(record.look),
+        "retry": "Retry" if record.total == 1 else retry_text(record.counts),
         "said": summary_parts(record, now),
         "call": record.call,
         "code": f'nbfn.FunctionCall.from_id("{record.call}").get()',

@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 import uuid
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from nbfn.jupyter.cell_output import OutputArea
 from nbfn.jupyter.views.display_registry import ShownCall
 from nbfn.jupyter.views.maps import static_render
 from nbfn.jupyter.views.maps.map_stats import MapStats
 from nbfn.jupyter.views.widget_output import SAVED_STATIC, Actions, close_later, publish
+
+if TYPE_CHECKING:
+    from nbfn.jupyter.views.maps.widget import MapWidget
 
 
 class MapDisplay(Protocol):
@@ -35,14 +38,20 @@ class WidgetDisplay:
     """
 
     def __init__(self, stats: MapStats, area: OutputArea, now: float, actions: Actions) -> None:
-        # Imported late: it takes a tenth of a second.
-        from nbfn.jupyter.views.maps.widget import MapWidget
-
         self._area = area
         self._shown = uuid.uuid4().hex
         self._retries = "retry" in actions
-        self._widget: MapWidget | None = MapWidget(stats, now, actions)
+        self._actions = actions
+        self._widget: MapWidget | None = None
+        if stats.ended is None or self._keeps(stats):
+            self._widget = self._new_widget(stats, now)
         self._publish(stats, now, update=False)
+
+    def _new_widget(self, stats: MapStats, now: float) -> MapWidget:
+        # Imported late: it takes a tenth of a second.
+        from nbfn.jupyter.views.maps.widget import MapWidget
+
+        return MapWidget(stats, now, self._actions)
 
     def _publish(self, stats: MapStats, now: float, *, update: bool) -> None:
         text = static_render.text(stats, now, logged=stats.ended is not None)
@@ -51,9 +60,12 @@ class WidgetDisplay:
         publish(self._area, self._shown, self._widget, text, html, update=update, call=call)
 
     def show(self, stats: MapStats, now: float) -> None:
-        """Send the changed state to the front end."""
+        """Send the changed state to the front end; a map whose inputs run again gets a widget again."""
         if self._widget is not None:
             self._widget.show(stats, now)
+        elif stats.ended is None:
+            self._widget = self._new_widget(stats, now)
+            self._publish(stats, now, update=True)
 
     def end(self, stats: MapStats, now: float) -> None:
         """Replace the widget by static HTML, unless it keeps its Retry buttons."""
@@ -97,7 +109,8 @@ class LinesDisplay:
     def __init__(self, stats: MapStats, area: OutputArea, now: float) -> None:
         self._area = area
         self._reached = _reached(stats)
-        area.write("stdout", f"{static_render.line(stats, now)}\n")
+        if stats.ended is None:
+            area.write("stdout", f"{static_render.line(stats, now)}\n")
 
     def show(self, stats: MapStats, now: float) -> None:
         """Write a line when another tenth is done."""
@@ -117,9 +130,9 @@ class LinesDisplay:
 
 def _reached(stats: MapStats) -> tuple[bool, int]:
     """Return whether the total is known, and the finished tenths of it, or else the digits of the finished inputs."""
-    if stats.expected is None:
+    if stats.total is None:
         return False, len(str(stats.done))
-    return True, 10 * stats.done // stats.expected if stats.expected else 0
+    return True, 10 * stats.done // stats.total if stats.total else 0
 
 
 class TerminalDisplay:

@@ -15,6 +15,7 @@ from nbfn.jupyter.views.maps import static_render
 from nbfn.jupyter.views.maps.map_display import MapDisplay, NullDisplay, display_for
 from nbfn.jupyter.views.maps.map_stats import CANCELLED, DONE, FAILED, MAX_RETRYABLE, MapStats
 from nbfn.jupyter.views.maps.result_patching import put_into_lists
+from nbfn.protocol.call_states import CallState, InputCounts, counts_text
 from nbfn.types import InputStatus
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ ERROR_BYTES = 2000
 #: Characters of a traceback that are kept for each group of errors.
 TRACE_LENGTH = 4000
 
+#: The state of a call, by what its sink is told of the end.
+_ENDS = {"success": CallState.SUCCEEDED, "terminated": CallState.CANCELLED}
 _TERMINATED = int(InputStatus.TERMINATED)
 _STATES = {int(InputStatus.SUCCESS): DONE, _TERMINATED: CANCELLED}
 
@@ -40,6 +43,12 @@ class MapObserver(Protocol):
 
     def now(self) -> float:
         """Return the time of the clock."""
+
+    def shows_progress(self, sink: MapSink) -> bool:
+        """Whether this map shows its progress."""
+
+    def watch_again(self, sink: MapSink) -> None:
+        """Update the displays of a map whose inputs run again."""
 
     def keep_detached(self, results: map_result.MapResult[Any]) -> None:
         """Keep the results of a map that was detached."""
@@ -62,16 +71,15 @@ class MapSink(CallSink):
         self.call = call.call if isinstance(call.call, MapCall) else None
         self.detachable = observer.progress and area.widgets
         self._cancel = call.cancel
-        self._cancelled = False
         self._observer = observer
         self.late = False  # errors were received after the end
         self.displays: list[MapDisplay] = []
         self.ended = threading.Event()
         self._displays = 0
-        self._terminated = 0
         self._errors: dict[int, BaseException] = {}  # as the results contain them
         self._said = ""
-        self._retrying = 0  # inputs that are being retried
+        self._kept: map_result.MapResult[Any] | None = None  # the results of a map that ended early
+        self._old_errors: dict[int, BaseException] = {}  # those of inputs that ran again
         self._new_results: dict[int, Any] = {}  # new results that are not in a list yet
         # The client's thread changes the statistics while the ticker reads them.
         self.lock = threading.RLock()
@@ -98,7 +106,7 @@ class MapSink(CallSink):
         """Update the state of the inputs that have not ended."""
         with self.lock:
             self.stats.update_queue(
-                queued=p.counts.waiting - p.retrying,
+                state=p.state,
                 running=p.counts.running,
                 retrying=p.retrying,
                 workers=p.workers,
@@ -107,17 +115,18 @@ class MapSink(CallSink):
                 newest=p.newest,
             )
 
-    def outputs(
-        self, done: int, failed: int, total: int | None, new: Sequence[Output] = ()
-    ) -> None:
+    def outputs(self, counts: InputCounts, more: bool, new: Sequence[Output] = ()) -> None:
         """Update the counters and the states of inputs; the results are not kept."""
-        if failed > self.stats.failed + self.stats.recovered + self._terminated:
-            self._terminated += sum(output.status == _TERMINATED for output in new)
         with self.lock:
             self.stats.add_ended(*_ended(new))
-            self.stats.update_counts(
-                done, failed, total, self._observer.now(), cancelled=self._terminated
-            )
+            self.stats.update_counts(counts, self._observer.now(), more=more)
+
+    def restarted(self, indices: Sequence[int]) -> None:
+        """Show that inputs of the ended map run again."""
+        with self.lock:
+            self.ended.clear()
+            self.stats.restart(indices, self._observer.now())
+        self._observer.watch_again(self)
 
     def connected(self, up: bool) -> None:
         """Called when the hub connection drops or recovers."""
@@ -143,8 +152,13 @@ class MapSink(CallSink):
         with self.lock:
             if error is not None and not self.stats.groups and status == "failure":
                 self._grouped(0, error)
-            self.stats.finish(self._last_state(status), "", now)
+            self.stats.finish(_ENDS.get(status, CallState.FAILED), "", now)
             self._read_call()
+            self._kept = self.results if self.stats.retryable else None
+        if not self.displays and self.stats.state != CallState.SUCCEEDED and self.shown:
+            # On a thread of its own: the first display imports the widgets.
+            threading.Thread(target=self._show_end, name="nbfn-end", daemon=True).start()
+            return
         try:
             if self.displays:
                 self._update_displays(lambda display: display.end(self.stats, now))
@@ -153,34 +167,44 @@ class MapSink(CallSink):
         finally:
             self.ended.set()
 
-    def _last_state(self, status: str) -> str:
-        if self._cancelled or status == "terminated":
-            return "cancelled"
-        complete = self.stats.expected is not None and self.stats.done >= self.stats.expected
-        # A map that returns its exceptions is done although inputs failed.
-        return "done" if status == "success" or (complete and self.stats.done > 1) else "failed"
+    def _show_end(self) -> None:
+        """Show the end of a map that failed or was cancelled before its display was due."""
+        now = self._observer.now()
+        try:
+            with self.lock:
+                self.displays.append(self._create_display(self.area, now))
+                self._update_displays(lambda display: display.end(self.stats, now))
+        finally:
+            self.ended.set()
+
+    @property
+    def shown(self) -> bool:
+        """Whether the notebook shows the progress of this map."""
+        return self._observer.shows_progress(self)
 
     # --- displays ---
 
     @property
     def failures(self) -> int:
-        """The number of failed inputs that can be retried."""
-        return len(self.call.failures) if self.call is not None else 0
+        """The number of inputs without a result that can be run again."""
+        return self.call.latest.retryable if self.call is not None else 0
 
     @property
     def failure_bytes(self) -> int:
         """Approximate bytes that are kept for retries."""
         call = self.call
-        inputs = call.failures.size if call is not None and not call.repeats else 0
-        return inputs + ERROR_BYTES * len(self._errors)
+        inputs = call.failures.size if call is not None else 0
+        results = call.received if call is not None and self._kept is not None else 0
+        return inputs + min(results, map_result.FINISHED_BYTES) + ERROR_BYTES * len(self._errors)
 
     def forget(self) -> None:
-        """Discard the failed inputs, and note that on the display."""
+        """Discard the inputs that could run again, and note that on the display."""
         with self.lock:
             self._errors.clear()
+            self._kept = None
         if self.call is not None and self.failures:
-            self.call.failures.clear()
-            self._note("its failed inputs were discarded, to limit memory")
+            self.call.latest.forget_inputs()
+            self._note("its inputs were discarded, to limit memory, so they cannot run again")
 
     def has_errors_in(self, results: Sequence[Any]) -> bool:
         """Whether results contain exceptions of this map."""
@@ -197,7 +221,7 @@ class MapSink(CallSink):
     @property
     def results(self) -> map_result.MapResult[Any] | None:
         """The results; None if they are no longer referenced."""
-        return self.call.results() if self.call is not None else None
+        return self._kept or (self.call.results() if self.call is not None else None)
 
     def show(self, now: float) -> None:
         """Update the displays; the first call creates the one in the cell of the map.
@@ -246,8 +270,8 @@ class MapSink(CallSink):
     def _read_call(self) -> None:
         """Copy what only the call knows into the statistics."""
         if self.call is not None:
-            self.stats.held = self.call.held
-            self.stats.retryable = min(self.stats.failed, self.failures + self._retrying)
+            self.stats.held = self.call.latest.held
+            self.stats.retryable = self.failures if self.stats.ended is not None else 0
 
     def _update_displays(self, act: Callable[[MapDisplay], None]) -> None:
         for display in self.displays:
@@ -255,7 +279,7 @@ class MapSink(CallSink):
 
     def _create_display(self, area: OutputArea, now: float) -> MapDisplay:
         actions: dict[str, Callable[[Mapping[str, Any]], Any]] = {"cancel": lambda _: self.cancel()}
-        if self.call is not None and not self.call.repeats:
+        if self.call is not None:
             actions["retry"] = lambda said: self.retry(said.get("group"))
         if self.detachable and not self.in_background:
             actions["detach"] = lambda _: self.detach()
@@ -269,8 +293,10 @@ class MapSink(CallSink):
 
     def cancel(self) -> None:
         """Cancel the call."""
-        self._cancelled = True
-        self._cancel()
+        if self.call is not None:
+            self.call.latest.cancel()
+        else:
+            self._cancel()
 
     def detach(self) -> bool:
         """Continue the map in the background, and end the cell that waits for it; see `CallSink.detach`."""
@@ -286,12 +312,12 @@ class MapSink(CallSink):
         return True
 
     def retry(self, group: int | None = None) -> None:
-        """Retry failed inputs on a new thread.
+        """Run inputs without a result again, on a new thread.
 
         Args:
             group: Only those of this group of errors, given by the index of its first input.
         """
-        if self.call is None or not len(self.call.failures):
+        if self.stats.ended is None or not self.failures:
             return
         with self.lock:
             groups = self.stats.groups.values()
@@ -305,44 +331,38 @@ class MapSink(CallSink):
         ).start()
 
     def run_failed(self, wanted: Iterable[int] | None = None) -> dict[int, Any]:
-        """Retry failed inputs, wait for them, and replace their old results.
+        """Run inputs without a result again, wait for them, and replace their old results.
 
         Args:
-            wanted: The indices of the inputs; all failed ones by default.
+            wanted: The indices of the inputs; all without a result by default.
 
         Returns:
             The new results, by the index of their inputs.
         """
         assert self.call is not None
+        before = dict(self._errors)
         indices, results = map_result.retry_failed(
             self.call, None if wanted is None else sorted(wanted)
         )
         if not indices:
             return {}
-        self._retrying = len(indices)
         self._note(f"{_inputs(len(indices))} run again")
         try:
             found = dict(zip(indices, results, strict=True))
-            self._retrying = 0
         except BaseException as error:
-            self._retrying = 0
             self._note(f"not run again: {type(error).__name__}: {error}")
             raise
-        version = results.version
-        still = set(self.call.failures.indices)
         with self.lock:
-            for index, value in found.items():
-                self.stats.add_retry(index, good=index not in still)
-                if index in still:
-                    self._grouped(index, value)
+            self._old_errors = before
             self._new_results |= found
-        good = sum(index not in still for index in found)
-        bad = f", {len(found) - good} failed" if good < len(found) else ""
-        self._said = said = f"{_inputs(len(found))} ran again on v{version}: {good} ok{bad}"
+        counts = counts_text(results.own_counts)
+        self._said = f"{_inputs(len(found))} ran again on v{results.version}: {counts}"
         where_to = self.place_results()
         if where_to is None:
             self._observer.unplaced.append(self)
-        self._note(f"{said} · {where_to or 'the results are put in place when the cell ends'}")
+        self._note(
+            f"{self._said} · {where_to or 'the results are put in place when the cell ends'}"
+        )
         return found
 
     def place_results(self) -> str | None:
@@ -364,13 +384,15 @@ class MapSink(CallSink):
             return None
         shell: Any = get_ipython()
         names: dict[str, Any] = shell.user_ns
-        lists = put_into_lists(names, self._errors, found, self.stats.done + self.stats.cancelled)
-        self._errors |= {index: value for index, value in found.items() if index in self._errors}
+        lists = put_into_lists(names, self._old_errors, found, self.stats.done)
         if not lists:
             names.setdefault("retried", {})
             if not isinstance(names["retried"], dict):
                 names["retried"] = {}
-            names["retried"].update(found)
+            finished = results.finished if results is not None else {}
+            names["retried"] = dict(sorted((names["retried"] | finished | found).items()))
+        elif results is not None:
+            results.replace(found)
         self._new_results.clear()
         placed = ", ".join(f"`{name}`" for name in lists)
         return f"the results are in {placed or '`retried`, by index'}"

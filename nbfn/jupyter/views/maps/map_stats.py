@@ -5,11 +5,19 @@ Has no clock and no I/O: methods get the time as an argument.
 
 from __future__ import annotations
 
+import heapq
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
+from msgspec.structs import replace
+
+from nbfn.jupyter.views.status_style import look_of
+from nbfn.protocol.call_states import NO_INPUTS, CallState, InputCounts, with_running
+
+#: Inputs of a group of errors that are named.
+NAMED_INPUTS = 8
 #: Maximum number of cells of the heat strip; with more inputs, a cell represents several.
 STRIP_CELLS = 2000
 #: Log lines kept for the widget, and the maximum length of one.
@@ -18,7 +26,7 @@ LOG_LINES, LOG_WIDTH = 200, 400
 PARTIAL_LINES = 1000
 #: Groups of errors; further ones are counted as "other errors".
 MAX_GROUPS = 50
-#: States of inputs; a worse state is larger, so that a bin shows its worst input.
+#: States of inputs in the heat strip.
 WAITING, DONE, CANCELLED, FAILED = 0, 1, 2, 3
 #: Durations of the last inputs, for the percentiles.
 MAX_DURATIONS = 4096
@@ -48,6 +56,20 @@ class ErrorGroup:
     trace: str = ""
     indices: set[int] = field(default_factory=set)
 
+    @property
+    def inputs(self) -> str:
+        """The first of its inputs, as text.
+
+        Examples:
+            >>> ErrorGroup("ValueError", "", "", 5, indices={1, 7, 2, 9, 12}).inputs
+            'inputs 1, 2, 7, 9, 12'
+        """
+        first = heapq.nsmallest(NAMED_INPUTS, self.indices)
+        if not first:
+            return ""
+        more = f" and {self.count - len(first):,} more" if self.count > len(first) else ""
+        return f"input{'s' if self.count > 1 else ''} {', '.join(map(str, first))}{more}"
+
 
 @dataclass(slots=True)
 class MapStats:
@@ -56,10 +78,10 @@ class MapStats:
     Attributes:
         began: When the call began; all times are of the same clock.
         ended: When it ended, or None.
-        state: The state as text.
-        done: Inputs that have ended, without cancelled ones.
-        recovered: Failed inputs that were retried successfully.
-        retryable: Failed inputs that can be retried.
+        total: The number of inputs; None while more may come than are known.
+        state: The state: a `CallState`, or reconnecting.
+        counts: The inputs that have ended, by their states, and the known ones as ``total``.
+        retryable: Inputs without a result that can be run again.
         disconnected: Whether the hub does not answer.
         detached: Whether it runs without the cell that started it.
         newest_version: A newer version of the Function, or 0.
@@ -73,18 +95,13 @@ class MapStats:
     call: str
     began: float
     total: int | None = None
-    state: str = "preparing"
-    done: int = 0
-    failed: int = 0
-    cancelled: int = 0
-    recovered: int = 0
+    state: str = "queued"
+    counts: InputCounts = NO_INPUTS
     retryable: int = 0
     disconnected: bool = False
     detached: bool = False
     newest_version: int = 0
     note: str = ""
-    queued: int = 0
-    running: int = 0
     retrying: int = 0
     workers: int = 0
     starting: int = 0
@@ -97,6 +114,8 @@ class MapStats:
     revision: int = 0
     groups: dict[tuple[str, str, str], ErrorGroup] = field(default_factory=dict)
     log: deque[str] = field(default_factory=lambda: deque(maxlen=LOG_LINES))
+    _reported: int = 0  # inputs that ran when the hub last reported
+    _hub_state: str = "queued"  # the state that the hub last reported
     _partial: dict[int, str] = field(default_factory=dict)
     _states: bytearray = field(default_factory=bytearray)
     _durations: deque[float] = field(default_factory=lambda: deque(maxlen=MAX_DURATIONS))
@@ -106,25 +125,44 @@ class MapStats:
 
     # --- events ---
 
-    def update_counts(
-        self, done: int, failed: int, total: int | None, now: float, *, cancelled: int = 0
-    ) -> None:
-        """Update the counters.
+    def update_counts(self, counts: InputCounts, now: float, *, more: bool = False) -> None:
+        """Update the numbers of inputs that have ended.
 
         Args:
-            done: All inputs that ended, with failed and cancelled ones.
-            failed: Inputs that failed, with cancelled ones.
-            total: The number of inputs; None if it is not known yet.
+            counts: The numbers, and the known inputs as ``total``.
             now: The time.
-            cancelled: Inputs that were cancelled.
+            more: Whether more inputs may come than are known.
         """
-        self.done, self.cancelled = done - cancelled, cancelled
-        self.failed = failed - cancelled - self.recovered
-        self.total = total if total is not None else self.total
-        self._last_ended = now
+        moved = counts.settled != self.done
+        self.counts = replace(counts, running=0, waiting=0)
+        self.total = None if more else counts.total
+        if moved:
+            self._last_ended = now
         if not self._rate or now - self._rate[-1][0] >= 0.25:
-            self._rate.append((now, done))
+            self._rate.append((now, self.done))
         self._update_state()
+
+    @property
+    def done(self) -> int:
+        """The number of inputs that have ended."""
+        return self.counts.settled
+
+    @property
+    def failed(self) -> int:
+        """The number of inputs that failed."""
+        return self.counts.failed
+
+    @property
+    def running(self) -> int:
+        """The number of inputs that run: what the hub reported, but no more than have no outcome."""
+        return self.all_counts.running
+
+    @property
+    def all_counts(self) -> InputCounts:
+        """The number of inputs in each state."""
+        if self.ended is not None:
+            return self.counts
+        return with_running(self.counts, self._reported)
 
     def add_ended(
         self, indices: Sequence[int], ended: Iterable[int], durations: Iterable[float]
@@ -133,7 +171,7 @@ class MapStats:
 
         Args:
             indices: The inputs.
-            ended: The state of each: `DONE`, `FAILED` or `CANCELLED`.
+            ended: The state of each: `DONE`, `FAILED` or `CANCELLED` (also for inputs that did not run).
             durations: The seconds that inputs ran; not for cancelled ones.
         """
         states = self._states
@@ -170,24 +208,31 @@ class MapStats:
             self._group_of[index] = group
         self.revision += 1
 
-    def add_retry(self, index: int, *, good: bool) -> None:
-        """Update a failed input that was retried; if it failed again, `add_error` is called next.
+    def restart(self, indices: Sequence[int], now: float) -> None:
+        """Set the state of an ended map whose inputs run again.
 
         Args:
-            index: The input.
-            good: Whether it succeeded.
+            indices: These inputs.
+            now: The time.
         """
-        group = self._group_of.pop(index, None)
-        if group is not None:
-            group.indices.discard(index)
-            group.count -= 1
-            if not group.count:
-                self.groups = {key: g for key, g in self.groups.items() if g is not group}
-        if good:
+        for index in indices:
+            self._ungroup(index)
             if index < len(self._states):
-                self._states[index] = DONE
-            self.failed -= 1
-            self.recovered += 1
+                self._states[index] = WAITING
+        self.began, self.ended, self.error = now, None, ""
+        self._reported, self._hub_state = 0, "queued"
+        self._rate.clear()
+        self._update_state()
+
+    def _ungroup(self, index: int) -> None:
+        """Remove an input from its group of errors."""
+        group = self._group_of.pop(index, None)
+        if group is None:
+            return
+        group.indices.discard(index)
+        group.count -= 1
+        if not group.count:
+            self.groups = {key: g for key, g in self.groups.items() if g is not group}
         self.revision += 1
 
     def connected(self, *, up: bool) -> None:
@@ -201,7 +246,7 @@ class MapStats:
     def update_queue(
         self,
         *,
-        queued: int,
+        state: str,
         running: int,
         retrying: int,
         workers: int,
@@ -212,7 +257,7 @@ class MapStats:
         """Update the state of inputs that have not ended.
 
         Args:
-            queued: Inputs in the queue.
+            state: The state of the call.
             running: Inputs that run.
             retrying: Inputs that wait for a retry.
             workers: Workers of the Function.
@@ -220,7 +265,7 @@ class MapStats:
             why: What queued inputs wait for.
             newest: A newer version of the Function, or 0.
         """
-        self.queued, self.running, self.retrying = queued, running, retrying
+        self._hub_state, self._reported, self.retrying = state, running, retrying
         # Only a map without running inputs shows a reason.
         self.workers, self.starting, self.waiting_for = workers, starting, "" if running else why
         self.most_workers = max(self.most_workers, workers)
@@ -266,7 +311,7 @@ class MapStats:
         for index in list(self._partial):
             self.add_output("\n", index)
         self.state, self.error, self.ended = state, error, now
-        self.queued = self.running = self.retrying = 0
+        self.retrying = 0
 
     def _update_state(self) -> None:
         if self.ended is not None:
@@ -274,20 +319,18 @@ class MapStats:
         if self.disconnected:
             self.state = "reconnecting"
         elif self.detached:
-            self.state = "detached"
-        elif self.running or self.done:
-            self.state = "running"
-        elif self.starting:
-            self.state = "starting"
-        elif self.queued:
-            self.state = "queued"
+            self.state = CallState.DETACHED
+        elif self.done and self._hub_state in ("queued", "starting"):
+            self.state = CallState.RUNNING  # the hub's next report says so, too
+        else:
+            self.state = self._hub_state
 
     # --- derived values ---
 
     @property
-    def expected(self) -> int | None:
-        """The number of inputs without cancelled ones; None if it is not known yet."""
-        return None if self.total is None else max(0, self.total - self.cancelled)
+    def look(self) -> str:
+        """The key of its mark and colour."""
+        return look_of(self.state, self.counts)
 
     def why(self, now: float) -> str:
         """Return why a map does not progress, and whether its Function has a newer version."""
@@ -306,7 +349,7 @@ class MapStats:
         """Return what the map waits for while no input runs."""
         if self.waiting_for or self.running or self._idle_seconds(now) <= PAUSE:
             return self.waiting_for
-        if self.queued:
+        if self.all_counts.waiting > self.retrying:
             return "workers start" if self.starting and self.done else ""
         return "waiting to retry" if self.retrying else self.held
 
@@ -334,16 +377,16 @@ class MapStats:
         return (n1 - n0) / (t1 - t0) if t1 > t0 else None
 
     def remaining(self, now: float) -> float | None:
-        """Return the estimated remaining seconds: remaining inputs × median ÷ workers; None without an estimate."""
-        median, whole = self.percentile(0.5), self.expected
+        """Return the estimated remaining seconds, or None: remaining inputs × median ÷ running inputs."""
+        median, whole = self.percentile(0.5), self.total
         if whole is None or median is None or self.done < MIN_DONE or self.stalled(now):
             return None
         remaining = max(0, whole - self.done)
         if median < SHORT_INPUT:
             rate = self.rate(now)
             return remaining / rate if rate else None
-        # A worker may run several inputs at once; free workers do not shorten the last inputs.
-        lanes = max(1, min(max(self.workers, self.running), remaining))
+        # As many inputs run at once as do now; other calls have the other workers.
+        lanes = max(1, min(self.running or self.workers, remaining))
         return remaining * median / lanes
 
     def stalled(self, now: float) -> bool:
@@ -360,27 +403,19 @@ class MapStats:
         return now - max(self._last_ended, self.began)
 
     def strip(self) -> bytes:
-        """Return the heat strip: one byte for each input, or above `STRIP_CELLS` inputs for each bin of inputs.
+        """Return the heat strip: three bytes for each input, or above `STRIP_CELLS` inputs for each bin of inputs.
 
-        In a bin, 1 to 100 is the percentage of finished inputs, 255 means that an input failed, and 254 that
-        all were cancelled.
+        They are the percentages of inputs that succeeded, that failed, and that were cancelled or did not run.
         """
         count = self.total if self.total is not None else self._least_total()
         states = bytes(self._states[:count])
         if count <= STRIP_CELLS:
-            return states.ljust(count, b"\0").translate(_CELLS)
-        cells = bytearray(STRIP_CELLS)
+            return b"".join(map(_CELLS.__getitem__, states.ljust(count, b"\0")))
+        cells = bytearray()
         for i in range(STRIP_CELLS):
             low, high = i * count // STRIP_CELLS, (i + 1) * count // STRIP_CELLS
             piece = states[low:high]
-            if FAILED in piece:
-                cells[i] = 255
-                continue
-            good = piece.count(DONE)
-            if not good and piece.count(CANCELLED) == high - low:
-                cells[i] = 254
-            elif good:
-                cells[i] = max(1, 100 * good // (high - low))
+            cells += bytes(_share(piece.count(s), high - low) for s in (DONE, FAILED, CANCELLED))
         return bytes(cells)
 
     def _least_total(self) -> int:
@@ -388,5 +423,12 @@ class MapStats:
         return len(self._states.rstrip(b"\0"))
 
 
+def _share(part: int, whole: int) -> int:
+    """Return a percentage; 0 only for none, and 100 only for all."""
+    if part in (0, whole):
+        return 100 * bool(part)
+    return min(99, max(1, 100 * part // whole))
+
+
 #: Bytes of the heat strip for the states of single inputs.
-_CELLS = bytes((0, 100, 254, 255)) + bytes(252)
+_CELLS = (b"\0\0\0", b"\x64\0\0", b"\0\0\x64", b"\0\x64\0")

@@ -16,6 +16,7 @@ from nbfn.jupyter.views.maps.worker_poller import WorkerPoller
 from nbfn.jupyter.views.status_style import mark_of
 from nbfn.jupyter.views.widget_base import ActionWidget
 from nbfn.jupyter.views.widget_output import Actions
+from nbfn.protocol.call_states import retry_text
 from nbfn.runtime.time_span import format_clock
 
 log = logging.getLogger("nbfn.client")
@@ -115,14 +116,14 @@ def view_of(stats: MapStats, now: float) -> dict[str, Any]:
         "call": short_id(stats.call),
         "id": stats.call,
         "state": stats.state,
-        "mark": mark_of(stats.state),
+        "look": stats.look,
+        "mark": mark_of(stats.look),
         "done": stats.done,
-        "failed": stats.failed,
-        "total": stats.expected,
-        "queued": stats.queued,
-        "running": stats.running,
+        "total": stats.total,
+        "counts": {str(state): count for state, count in stats.all_counts.items()},
         "retrying": stats.retrying,
         "repeatable": stats.retryable,
+        "retry": retry_text(stats.counts, stats.retryable),
         "workers": stats.workers,
         "starting": stats.starting,
         "why": stats.why(now),
@@ -153,6 +154,7 @@ def errors_of(stats: MapStats) -> list[dict[str, Any]]:
             "kind": g.kind,
             "message": g.message[:200],
             "where": g.where,
+            "inputs": g.inputs,
             "count": g.count,
             "group": g.first,
             "traced": bool(g.trace),

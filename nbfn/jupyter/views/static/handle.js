@@ -42,7 +42,8 @@ function render({ model, el }) {
   const parts = build(el, model);
   const update = () => {
     const view = model.get("view");
-    setMark(parts.mark, view);
+    setMark(parts.mark, { mark: view.mark, state: view.look });
+    parts.buttons.retry.textContent = view.retry || LABELS.retry;
     parts.title.textContent = view.title;
     parts.said.textContent = view.said.join(" · ");
     parts.result.textContent = view.result;

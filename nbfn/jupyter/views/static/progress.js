@@ -36,9 +36,10 @@ const number = (n) => n.toLocaleString("en-US");
 /** Returns the text of each line; separate from the DOM so that it can be tested. */
 export function lines(view) {
   const total = view.total === null ? "?" : number(view.total);
-  const counts = ["failed", "retrying", "queued", "running"]
-    .filter((key) => view[key] || key === "failed")
-    .map((key) => `${key} ${number(view[key])}`);
+  const counts = Object.entries(view.counts)
+    .filter(([, count]) => count)
+    .map(([state, count]) => `${number(count)} ${state}`);
+  if (view.retrying) counts.push(`${number(view.retrying)} of them to be retried`);
   const starting = view.starting ? ` (+${view.starting} starting)` : "";
   const pace = [
     view.rate,
@@ -52,7 +53,7 @@ export function lines(view) {
     done: `${number(view.done)} / ${total}`,
     counts: counts.join(" · "),
     pace: pace.filter(Boolean).join(" · "),
-    value: `${number(view.done)} of ${total} done, ${number(view.failed)} failed`,
+    value: `${number(view.done)} of ${total} done, ${counts.join(", ")}`,
   };
 }
 
@@ -77,11 +78,19 @@ function colours(node) {
   };
 }
 
+/** Returns the shares of one cell of the heat strip from the bottom: [name of the colour, percentage]. */
+export function shares(bytes, cell) {
+  return ["done", "failed", "cancelled"]
+    .map((name, i) => [name, bytes[3 * cell + i]])
+    .filter(([, share]) => share > 0);
+}
+
 function paint(canvas, bytes) {
   const box = getComputedStyle(canvas.parentElement);
   const padding = parseFloat(box.paddingLeft) + parseFloat(box.paddingRight) || 0;
   const width = canvas.parentElement.clientWidth - padding || 600;
-  const { columns, rows, size } = grid(bytes.length, width);
+  const count = bytes.length / 3;
+  const { columns, rows, size } = grid(count, width);
   const scale = window.devicePixelRatio || 1;
   canvas.width = columns * size * scale;
   canvas.height = rows * size * scale;
@@ -92,16 +101,17 @@ function paint(canvas, bytes) {
   pen.scale(scale, scale);
   const colour = colours(canvas);
   const side = size > 4 ? size - 1 : size - 0.5;
-  for (let i = 0; i < bytes.length; i++) {
+  for (let i = 0; i < count; i++) {
     const x = (i % columns) * size;
     const y = Math.floor(i / columns) * size;
-    pen.globalAlpha = 1;
-    pen.fillStyle = { 255: colour.failed, 254: colour.cancelled }[bytes[i]] ?? colour.waiting;
+    pen.fillStyle = colour.waiting;
     pen.fillRect(x, y, side, side);
-    if (bytes[i] > 0 && bytes[i] <= 100) {
-      pen.globalAlpha = bytes[i] / 100;
-      pen.fillStyle = colour.done;
-      pen.fillRect(x, y, side, side);
+    let bottom = y + side;
+    for (const [name, share] of shares(bytes, i)) {
+      const height = (side * share) / 100;
+      pen.fillStyle = colour[name];
+      pen.fillRect(x, bottom - height, side, height);
+      bottom -= height;
     }
   }
 }
@@ -117,7 +127,7 @@ function errorRow(part, group, model) {
   const row = element("div", "error", part.body);
   element("span", "error-count", row);
   element("span", "error-text", row, `${group.kind}: ${group.message}`);
-  element("span", "muted", row, group.where);
+  element("span", "muted", row, [group.where, group.inputs].filter(Boolean).join(" · "));
   const actions = element("span", "buttons", row);
   if (group.traced) {
     const button = pressable(actions, "Traceback", () => {
@@ -137,10 +147,10 @@ function errorRow(part, group, model) {
 
 // Rows are reused by group, so that a traceback stays open and a button is not replaced under the mouse.
 function showErrors(part, groups, model) {
-  const { failed, buttons } = model.get("view");
+  const { counts, buttons } = model.get("view");
   part.box.hidden = groups.length === 0;
   const plural = groups.length === 1 ? "group" : "groups";
-  part.label.textContent = `Errors (${number(failed)} in ${groups.length} ${plural})`;
+  part.label.textContent = `Errors (${number(counts.failed)} in ${groups.length} ${plural})`;
   const before = part.rows;
   part.rows = new Map();
   for (const group of groups) {
@@ -185,7 +195,7 @@ function showWorkers(part, rows) {
   }
 }
 
-const BUTTONS = { retry: "Retry failed", detach: "Detach", cancel: "Cancel" };
+const BUTTONS = { retry: "Retry", detach: "Detach", cancel: "Cancel" };
 const PRESSED = { retry: "Running again…", detach: "Detaching…", cancel: "Cancelling…" };
 
 function build(el, model) {
@@ -223,7 +233,7 @@ function build(el, model) {
   parts.counts = element("span", "", parts.row);
   parts.pace = element("div", "muted", root);
   parts.why = element("div", "why", root);
-  setMark(mark(parts.why), { mark: "▲", state: "waiting" });
+  setMark(mark(parts.why), { mark: "▲", state: "warning" });
   parts.reason = element("span", "", parts.why);
   parts.note = element("div", "note", root);
   parts.note.setAttribute("role", "status");
@@ -247,7 +257,7 @@ function show(parts, view) {
   parts.name.textContent = view.name;
   parts.app.textContent = view.app;
   parts.word.textContent = view.ended ? view.summary : view.state;
-  setMark(parts.mark, view);
+  setMark(parts.mark, { mark: view.mark, state: view.look });
   parts.call.textContent = view.call;
   parts.call.title = view.id;
   parts.done.textContent = said.done;
@@ -259,7 +269,7 @@ function show(parts, view) {
     const hidden = !view.buttons.includes(name);
     if (name === "retry" && (hidden || parts.failed !== view.repeatable || view.note !== parts.said)) {
       button.disabled = false;
-      button.textContent = `Retry failed (${number(view.repeatable)})`;
+      button.textContent = view.retry;
     }
     button.hidden = hidden;
   }
@@ -272,9 +282,9 @@ function show(parts, view) {
   parts.workers.box.hidden = view.ended;
   parts.state.classList.toggle("jp-nbfn-map-last", view.ended);
   const share = (n) => `${view.total ? (100 * n) / view.total : 0}%`;
-  parts.fill.style.width = share(view.done - view.failed);
-  parts.bad.style.width = share(view.failed);
-  parts.busy.style.width = share(view.running);
+  parts.fill.style.width = share(view.counts.succeeded);
+  parts.bad.style.width = share(view.counts.failed);
+  parts.busy.style.width = share(view.counts.running);
   parts.bar.classList.toggle("jp-nbfn-map-unknown", view.total === null);
   parts.bar.setAttribute("aria-label", `${view.name} map`);
   parts.bar.setAttribute("aria-valuetext", said.value);
@@ -283,7 +293,7 @@ function show(parts, view) {
     parts.bar.setAttribute("aria-valuemax", String(view.total));
     parts.bar.setAttribute("aria-valuenow", String(view.done));
   }
-  parts.canvas.setAttribute("aria-label", `One cell per input: ${said.value}`);
+  parts.canvas.setAttribute("aria-label", `The inputs in their order: ${said.value}`);
 }
 
 function bytesOf(value) {

@@ -13,6 +13,7 @@ from nbfn.client.call_observer import TextSink
 from nbfn.client.calls.active_call import ActiveCall
 from nbfn.config import Places
 from nbfn.protocol import messages as m
+from nbfn.protocol.call_states import InputCounts
 from nbfn.serialization.payload import Serializer
 from tests.conftest import wait_until
 
@@ -110,12 +111,16 @@ class RecordingSink(TextSink):
 
     def __init__(self) -> None:
         self.counts: list[tuple[int, int, int | None]] = []
+        self.again: list[int] = []
         self.ends: list[str] = []
 
-    def outputs(
-        self, done: int, failed: int, total: int | None, new: Iterable[m.Output] = ()
-    ) -> None:
-        self.counts.append((done, failed, total))
+    def outputs(self, counts: InputCounts, more: bool, new: Iterable[m.Output] = ()) -> None:
+        settled, total = counts.settled, None if more else counts.total
+        assert counts.total == settled + counts.running + counts.waiting
+        self.counts.append((settled, counts.unsuccessful, total))
+
+    def restarted(self, indices: Iterable[int]) -> None:
+        self.again.extend(indices)
 
     def finished(self, status: str, error: BaseException | None) -> None:
         self.ends.append(status)

@@ -255,9 +255,9 @@ def test_an_outcome_that_is_told_twice_counts_once(connection: RecordingConnecti
     stored(call)
     call.receive(outputs(call, 0, status=InputStatus.FAILURE))
     call.receive(outputs(call, 0, 0, status=InputStatus.FAILURE))
-    assert (call.done, call.failed) == (1, 1)
+    assert (call.done, call.counts.failed) == (1, 1)
     call.receive(outputs(call, 2, 1))
-    assert (call.done, call.failed) == (3, 1)
+    assert (call.done, call.counts.failed) == (3, 1)
     assert call.sink.ends == ["failure"]  # type: ignore[attr-defined]
 
 
@@ -333,7 +333,7 @@ def test_a_call_that_is_known_by_its_id_is_watched_and_never_told(
     connection.answers.append(info(counts=InputCounts(3, failed=1, waiting=2), num_inputs=3))
     assert run(call.watch(0, None)).counts.failed == 1
     assert connection.flush() == [m.Watch(1, "fc-1", 0, None)]
-    assert (call.done, call.failed, call.total) == (1, 1, 3)
+    assert (call.done, call.counts.failed, call.total) == (1, 1, 3)
     assert connection.reconnect() == [m.Watch(0, "fc-1", 0, 0)]
 
 
@@ -350,7 +350,7 @@ def test_the_numbers_of_a_watched_call_never_go_back(connection: RecordingConnec
     call = followed(connection)
     call.receive(progress("fc-1", 2, 1, succeeded=1, failed=1))
     call.receive(outputs(call, 0))  # one of the two that the hub has counted
-    assert (call.done, call.failed, call.total) == (2, 1, 5)
+    assert (call.done, call.counts.failed, call.total) == (2, 1, 5)
     call.receive(progress("fc-1", succeeded=4, failed=1, state="failed"))
     assert call.sink.ends == ["failure"]  # type: ignore[attr-defined]
 

@@ -17,9 +17,10 @@ from nbfn.client.calls.map_call import (
     HELD_BYTES,
     REPORT_BYTES,
     MapCall,
-    RetriedInputs,
 )
+from nbfn.client.calls.map_retry import RetriedInputs
 from nbfn.protocol import messages as m
+from nbfn.protocol.call_states import InputCounts
 from nbfn.runtime.sync import run
 from nbfn.types import InputStatus
 from tests.call_progress import progress
@@ -62,6 +63,23 @@ def begin(
     call = MapCall(live, **options)
     call.begin(InputIterator((rows,)), lambda row: live.pickle((payload_of(row[0]),), {}), None)
     return call
+
+
+def again(
+    connection: RecordingConnection, call: MapCall, which: Iterable[int] | None = None
+) -> MapCall:
+    """Run the inputs of an ended map that have no result again."""
+    retried = call.retried(None if which is None else list(which))
+    live = RetriedInputs(connection, function_info())  # type: ignore[arg-type]
+    made = MapCall(live, total=None, fail_fast=False, parent="", again=retried)
+    made.begin(InputIterator((retried,)), lambda row: row[0], None)
+    return made
+
+
+def cancelled(call: MapCall, *which: int, ran: bool) -> m.Outputs:
+    """Return what the hub says of inputs that were cancelled."""
+    status, attempt = int(InputStatus.TERMINATED), int(ran)
+    return m.Outputs(call.id, tuple(m.Output(n, status, attempt=attempt) for n in which))
 
 
 def take(call: MapCall) -> list[int]:
@@ -314,12 +332,18 @@ def test_the_first_failure_ends_a_map_and_cancels_what_is_left(
     begun.set()
     told(connection, 6)
     call.receive(outputs(call, 4, status=InputStatus.FAILURE))
-    assert kinds(connection.flush())[:2] == ["Cancel", "Release"]  # before the consumer looks
+    sent = connection.flush()  # before the consumer looks
+    assert kinds(sent) == ["Cancel", "PutInputs"]
+    assert closed(sent) == [True]
     assert take(call) == [4]
     assert take(call) == []
+    assert not call.over.done()  # an input may still run
+    call.receive(cancelled(call, 0, ran=True))
+    call.receive(cancelled(call, 1, 2, 3, 5, ran=False))
     assert call.over.done()
     assert ends(call) == ["failure"]
-    assert call.failures.indices == []
+    assert call.failures.indices == list(range(6))
+    call.forget_inputs()
     connection.serializer.close()
     assert not list(connection.places.shm.iterdir())
 
@@ -336,13 +360,13 @@ def test_a_map_that_returns_its_exceptions_goes_on_and_keeps_what_failed(
     assert take(call) == [2, 0, 1, 3]
     assert ends(call) == ["failure"]
     assert call.failures.indices == [2, 3]
-    assert call.failures.take([2]) == {2: small(2)}
+    assert call.failures.take([2]) == {2: (small(2), "failed")}
     found = recent_failures.find(call.id, 3)
     assert found is not None
     assert (found.payload, found.version) == (small(3), 3)
 
 
-def test_what_was_cancelled_has_not_failed_and_ends_the_pulling(
+def test_what_was_cancelled_can_run_again_and_ends_the_pulling(
     connection: RecordingConnection,
 ) -> None:
     call = begin(connection, range(10_000), fail_fast=False)
@@ -352,31 +376,78 @@ def test_what_was_cancelled_has_not_failed_and_ends_the_pulling(
     call.consumed(FIRST_WINDOW)  # there would be room
     wait_until(lambda: call.total == FIRST_WINDOW)
     assert take(call) == []
-    assert call.failures.indices == []
+    assert call.failures.indices == list(range(FIRST_WINDOW))
 
 
-def test_a_map_that_runs_failures_again_keeps_what_fails_again_by_its_first_index(
+def test_inputs_that_run_again_keep_the_id_of_the_call_and_their_indices(
     connection: RecordingConnection,
 ) -> None:
     first = begin(connection, range(10), fail_fast=False)
     all_told(connection)
     first.receive(outputs(first, 3, 7, 8, status=InputStatus.FAILURE))
-    taken = first.failures.take()
+    first.receive(outputs(first, 0, 1, 2, 4, 5, 6, 9))
+    assert ends(first) == ["failure"]
+    call = again(connection, first)
+    assert (call.id, first.latest) == (first.id, call)
+    assert call.sink.again == [3, 7, 8]  # type: ignore[attr-defined]
+    sent = all_told(connection)
+    put = next(message for message in sent if isinstance(message, m.PutCall))
+    assert (put.again, put.settled) == (True, InputCounts(7, succeeded=7))
+    assert indices(sent) == [3, 7, 8]
+    call.receive(outputs(call, 3))
+    call.receive(outputs(call, 7, status=InputStatus.FAILURE))
+    assert first.failures.indices == [7]
+    assert (call.counts_now.waiting, call.counts_now.total) == (1, 10)
+    call.abandon()
+    assert "Cancel" in kinds(connection.flush())
+    call.receive(cancelled(call, 8, ran=True))
+    assert first.failures.indices == [7, 8]
+    assert call.counts == InputCounts(10, succeeded=8, failed=1, cancelled=1)
+    assert ends(call) == ["failure", "terminated"]
+
+
+def test_inputs_that_were_never_read_can_run_too(connection: RecordingConnection) -> None:
+    rows = list(range(FIRST_WINDOW + 50))
     call = begin(
         connection,
-        taken.values(),
-        lambda payload: payload,
-        fail_fast=False,
-        again=(first.failures, list(taken)),
+        rows,
+        total=len(rows),
+        rest=lambda first: (small(n) for n in rows[first:]),
     )
-    assert call.repeats
+    told(connection, FIRST_WINDOW)
+    call.receive(outputs(call, *range(8)))
+    call.receive(outputs(call, 8, status=InputStatus.FAILURE))
+    sent = connection.flush()
+    assert [x.failing for x in sent if isinstance(x, m.Cancel)] == [True]
+    call.receive(cancelled(call, 9, ran=True))
+    assert ends(call) == []  # the hub has not ended the others
+    call.receive(cancelled(call, *range(10, FIRST_WINDOW), ran=False))
+    assert ends(call) == ["failure"]
+    assert call.counts == InputCounts(
+        len(rows), succeeded=8, failed=1, cancelled=1, not_run=len(rows) - 10
+    )
+    assert call.retryable == len(rows) - 8
+    retry = again(connection, call)
+    sent = told(connection, FIRST_WINDOW)
+    assert indices(sent)[:3] == [8, 9, 10]
+    retry.receive(outputs(retry, *range(8, FIRST_WINDOW + 8)))
+    take(retry)
+    retry.consumed(FIRST_WINDOW)
     sent = all_told(connection)
-    assert [item.payload for item in sent[-1].inputs] == [small(3), small(7), small(8)]  # type: ignore[attr-defined]
-    call.receive(outputs(call, 0))
-    call.receive(outputs(call, 1, status=InputStatus.FAILURE))
-    assert first.failures.indices == [7]
-    call.abandon()  # what has no outcome has failed as before
-    assert first.failures.indices == [7, 8]
+    assert indices(sent) == list(range(FIRST_WINDOW + 8, len(rows)))
+    retry.receive(outputs(retry, *indices(sent)))
+    assert retry.counts == InputCounts(len(rows), succeeded=len(rows))
+    assert retry.retryable == 0
+
+
+def test_results_that_arrive_after_the_failure_are_kept(connection: RecordingConnection) -> None:
+    call = begin(connection, range(3))
+    all_told(connection)
+    call.receive(outputs(call, 0, status=InputStatus.FAILURE))
+    call.receive(outputs(call, 2, payload=small(2)))
+    call.receive(cancelled(call, 1, ran=False))
+    assert [output.index for output in call.late.outputs] == [2]
+    assert call.counts == InputCounts(3, succeeded=1, failed=1, not_run=1)
 
 
 def test_an_iterable_that_raises_raises_at_the_consumer_after_what_arrived(
@@ -445,8 +516,8 @@ def test_a_map_that_is_left_before_the_hub_knows_it_is_never_told(
     call = begin(connection, (n for n in range(3) if waits.wait(10)))
     call.abandon()
     waits.set()
-    wait_until(lambda: call.over.done())
     assert kinds(connection.flush()) == ["Release"]
+    assert call.over.done()
     assert ends(call) == ["terminated"]
     assert take(call) == []
 
@@ -459,7 +530,10 @@ def test_a_map_that_is_left_is_cancelled_and_what_arrived_is_freed(
     result = connection.serializer.dump(bytes(MIB))
     call.receive(outputs(call, 0, payload=result))
     call.abandon()
-    assert kinds(connection.flush()) == ["Cancel", "Release"]
+    assert kinds(connection.flush()) == ["Cancel"]
+    call.receive(cancelled(call, 1, 2, ran=False))
+    assert "Release" in kinds(connection.flush())
+    call.forget_inputs()
     connection.serializer.close()
     assert not list(connection.places.shm.iterdir())
     assert take(call) == []
