@@ -110,6 +110,15 @@ class AppRun(Generic[A]):
         self._states: dict[int, HydratedFunction] = {}  # of what was deployed before
         self._lines: AppOutputWriter | None = None
 
+    async def _register_all(self, client: Client) -> None:
+        __tracebackhide__ = True
+        refs = self._refs()
+        for ref in refs:
+            ref.state, ref.client = None, self._client or ref.client
+        for ref in refs:
+            await ref.resolve()
+        await load_endpoints(client, [ref.state for ref in refs])
+
     async def _begin(self) -> A:
         __tracebackhide__ = True
         scope = self._scope
@@ -137,12 +146,7 @@ class AppRun(Generic[A]):
         title = f" of {self._name!r}" if self._name else ""
         console_output.write_line(f"{console_output.DONE} Initialized. App {app_id}{title}.")
         try:
-            refs = self._refs()
-            for ref in refs:
-                ref.state, ref.client = None, self._client or ref.client
-            for ref in refs:
-                await ref.resolve()
-            await load_endpoints(client, [ref.state for ref in refs])
+            await self._register_all(client)
         except BaseException:
             self._detach = False
             await self._end()

@@ -85,13 +85,8 @@ def misplaced(given: Any, what: str) -> str:
     return f"The options of @app.{what}(...) are keywords: name them, such as image=... ."
 
 
-def name_of(raw: Any, options: Options) -> str:
-    """Return the name of the Function that is made of an object.
-
-    Raises:
-        InvalidError: If it is a method or already a Function, or has no valid name.
-        TypeError: If it is a class, or not callable.
-    """
+def _check_kind(raw: Any) -> None:
+    """Check that an object is a function, or callable like one."""
     if isinstance(raw, Function):
         raise InvalidError(f"{raw!r} is a Function already; decorate it once.")
     if isinstance(raw, type):
@@ -104,6 +99,16 @@ def name_of(raw: Any, options: Options) -> str:
             f"@app.function() cannot decorate method {'.'.join(parts[-2:])!r}; "
             "put @nbfn.method() on it and @app.cls() on the class."
         )
+
+
+def name_of(raw: Any, options: Options) -> str:
+    """Return the name of the Function that is made of an object.
+
+    Raises:
+        InvalidError: If it is a method or already a Function, or has no valid name.
+        TypeError: If it is a class, or not callable.
+    """
+    _check_kind(raw)
     name = normalize(options.name or str(getattr(raw, "__name__", "")))
     if not is_name(name):
         raise InvalidError(
@@ -126,11 +131,13 @@ def check_fit(raw: Callable[..., Any], name: str, options: Options) -> None:
         raise InvalidError(
             f"Web function {name!r} cannot have retries: the HTTP client decides whether to repeat a request."
         )
-    if options.schedule is not None and generates(raw, options):
+    if options.schedule is None:
+        return
+    if generates(raw, options):
         raise InvalidError(
             f"{name!r} yields, so it cannot have a schedule: there is no caller for its items."
         )
-    if options.schedule is not None and (needed := _required(raw)):
+    if needed := _required(raw):
         raise InvalidError(
             f"{name!r} has a schedule, which calls it without arguments, but needs {', '.join(needed)}: "
             "give each a default."

@@ -39,6 +39,14 @@ _MODAL_STATUS = {
 }
 
 
+async def _result_or_error(one: OutcomeWaiter) -> Any:
+    __tracebackhide__ = True
+    try:
+        return await one.result(one.futures[0])
+    except Exception as error:  # noqa: BLE001 - the user's own; it is returned
+        return original(error)
+
+
 async def _gather(*function_calls: FunctionCall[Any], return_exceptions: bool = False) -> list[Any]:
     """Wait for the first input of each call and return the results in this order.
 
@@ -53,8 +61,6 @@ async def _gather(*function_calls: FunctionCall[Any], return_exceptions: bool = 
             raise exception.InvalidError(
                 f"gather takes FunctionCalls, as spawn returns them, not {type(call).__name__!r}."
             )
-    if not function_calls:
-        return []
     expected = [call._expect(await attached(call._client), range(1)) for call in function_calls]
     try:
         for one in expected:
@@ -64,15 +70,8 @@ async def _gather(*function_calls: FunctionCall[Any], return_exceptions: bool = 
                 settle(one.futures[0], error=error)
         if not return_exceptions:
             await all_or_first_failure([one.futures[0] for one in expected], expected)
-        results = []
-        for one in expected:
-            try:
-                results.append(await one.result(one.futures[0]))
-            except Exception as error:
-                if not return_exceptions:
-                    raise
-                results.append(original(error))
-        return results
+            return [await one.result(one.futures[0]) for one in expected]
+        return [await _result_or_error(one) for one in expected]
     except (KeyboardInterrupt, asyncio.CancelledError) as error:
         note_detached(error, *(call.object_id for call in function_calls))
         raise

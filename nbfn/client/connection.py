@@ -296,13 +296,8 @@ class HubConnection:
         if isinstance(arrived, _ABOUT_CALLS):
             if (call := self._calls.get(arrived.call)) is None:
                 self._discard(arrived)
-            elif isinstance(arrived, messages.Emission):
-                guarded(call_observer.show, call.sink, call.kind, arrived)
-            elif isinstance(arrived, messages.Progress):
-                guarded(call.sink.progress, arrived)
-                call.receive(arrived)
             else:
-                call.receive(arrived)
+                _pass_to_call(call, arrived)
         elif isinstance(arrived, Change):
             self._connected() if arrived is Change.UP else self._disconnected()
         elif isinstance(arrived, BadFrame):
@@ -325,27 +320,36 @@ class HubConnection:
                 self.serializer.discard(payload)
 
     def _receive_other(self, arrived: Message) -> None:
-        if isinstance(arrived, messages.Welcome):
-            self._welcomed(arrived)
-        elif isinstance(arrived, messages.Refused):
-            self._state, self._refused = "down", True
-            self._fail_all(exception.from_fault(arrived.code, arrived.message))
-        elif isinstance(arrived, messages.CallRefused):
-            if (call := self._calls.get(arrived.call)) is not None:
-                error = exception.from_fault(arrived.code, arrived.message)
-                self._registrations.refused(call, error, self.epoch)
-        elif isinstance(arrived, messages.AppOutput):
-            if (take := self._followed.get(arrived.app_id)) is not None:
-                guarded(take, arrived)
-        elif isinstance(arrived, messages.OverviewChanges):
-            for callback in self._watchers:
-                guarded(callback, arrived)
-        elif (number := getattr(arrived, "request", 0)) in self._requests:
-            answer = self._requests[number][1]
-            if isinstance(arrived, messages.Failed):
-                settle(answer, error=exception.from_fault(arrived.code, arrived.message))
-            else:
-                settle(answer, arrived)
+        match arrived:
+            case messages.Welcome():
+                self._welcomed(arrived)
+            case messages.Refused():
+                self._state, self._refused = "down", True
+                self._fail_all(exception.from_fault(arrived.code, arrived.message))
+            case messages.CallRefused():
+                self._call_refused(arrived)
+            case messages.AppOutput():
+                guarded(self._followed.get(arrived.app_id, _ignore), arrived)
+            case messages.OverviewChanges():
+                for callback in self._watchers:
+                    guarded(callback, arrived)
+            case _:
+                self._answered(getattr(arrived, "request", 0), arrived)
+
+    def _call_refused(self, refused: messages.CallRefused) -> None:
+        if (call := self._calls.get(refused.call)) is not None:
+            error = exception.from_fault(refused.code, refused.message)
+            self._registrations.refused(call, error, self.epoch)
+
+    def _answered(self, number: int, answer: Message) -> None:
+        """Resolve a request with the answer of the hub."""
+        if number not in self._requests:
+            return
+        future = self._requests[number][1]
+        if isinstance(answer, messages.Failed):
+            settle(future, error=exception.from_fault(answer.code, answer.message))
+        else:
+            settle(future, answer)
 
     def _request_again(self, message: Message) -> Future[Any]:
         """Send a request from the client's thread, without waiting."""
@@ -381,23 +385,24 @@ class HubConnection:
         logger.debug(
             "%s connected to the hub (pid %d, epoch %d)", self.peer, welcome.pid, welcome.epoch
         )
-        if known:  # all but these is sent again below
-            last = [
-                m for m in list(self._outbox) if isinstance(m, messages.Release | messages.Cancel)
-            ]
-            self._outbox.clear()
-            self._outbox.extend(last)
-            for message, _ in list(self._requests.values()):
-                self._outbox.append(message)
-            self._notify_connected(up=True)
-            for call in list(self._calls.values()):
-                self._outbox.extend(_opening(call, resent=True))
-            if self._watchers:
-                self._outbox.append(messages.WatchOverview())
-            self._outbox.extend(messages.FollowApp(0, app_id) for app_id in list(self._followed))
+        if known:
+            self._send_again()
         awaiting, self._awaiting_hub = self._awaiting_hub, []
         for future in awaiting:
             settle(future, None)
+
+    def _send_again(self) -> None:
+        """Send again what the hub may not have, after a reconnect."""
+        last = [m for m in list(self._outbox) if isinstance(m, messages.Release | messages.Cancel)]
+        self._outbox.clear()  # all but these is sent again below
+        self._outbox.extend(last)
+        self._outbox.extend(message for message, _ in list(self._requests.values()))
+        self._notify_connected(up=True)
+        for call in list(self._calls.values()):
+            self._outbox.extend(_opening(call, resent=True))
+        if self._watchers:
+            self._outbox.append(messages.WatchOverview())
+        self._outbox.extend(messages.FollowApp(0, app_id) for app_id in list(self._followed))
 
     def _disconnected(self) -> None:
         was, self._state = self._state, "down"
@@ -441,10 +446,13 @@ class HubConnection:
             self._fail_all(self._no_hub(waited))
         elif now - self._last_look >= discovery.LOOK_EVERY:
             self._last_look = now
-            if not self._finder.look():
-                self._fail_all(self._no_hub(waited))
-            elif self._state == "down" and self._finder.endpoint != self._endpoint:
-                self._reconnect_to(self._finder.endpoint)
+            self._look_for_hub(waited)
+
+    def _look_for_hub(self, waited: float) -> None:
+        if not self._finder.look():
+            self._fail_all(self._no_hub(waited))
+        elif self._state == "down" and self._finder.endpoint != self._endpoint:
+            self._reconnect_to(self._finder.endpoint)
 
     def _reconnect_to(self, endpoint: str) -> None:
         self._link.close()
@@ -490,6 +498,20 @@ class HubConnection:
         call = self._calls.get(getattr(message, "call", ""))
         subject = f"The call of {call.function.name!r}" if call is not None else _subject(message)
         self._fail(message, exception.InvalidError(f"{subject} {why}"))
+
+
+def _pass_to_call(call: ActiveCall, arrived: Message) -> None:
+    """Handle a message about an active call."""
+    if isinstance(arrived, messages.Emission):
+        guarded(call_observer.show, call.sink, call.kind, arrived)
+        return
+    if isinstance(arrived, messages.Progress):
+        guarded(call.sink.progress, arrived)
+    call.receive(arrived)
+
+
+def _ignore(_: object) -> None:
+    """Take output that nobody follows any more."""
 
 
 def _subject(message: Message) -> str:

@@ -121,15 +121,20 @@ class HubFinder:
             return "Check NBFN_HUB, or start a hub there with 'nbfn hub start'."
         return "Start one with 'nbfn hub start' or set NBFN_HOME/NBFN_HUB."
 
+    def _is_starting(self) -> bool:
+        """Return whether the hub that this process started has not ended; note its end otherwise."""
+        if self._process is None:
+            return False
+        if self._process.poll() is None:
+            return True
+        self._note_end(self._process.returncode)
+        self._process = None
+        return False
+
     def look(self) -> bool:
         """Start a hub if needed and allowed; return False if none will come."""
-        if self._given:
+        if self._given or self._is_starting():
             return True
-        if self._process is not None:
-            if self._process.poll() is None:
-                return True
-            self._note_end(self._process.returncode)
-            self._process = None
         reap()
         try:
             if is_running(self._places):

@@ -207,6 +207,10 @@ async def _ask(client: Client | None, query: dict[str, Any]) -> messages.Logs:
     return answer
 
 
+def _seconds(moment: datetime | None) -> float:
+    return 0.0 if moment is None else moment.timestamp()
+
+
 def _query(
     *,
     since: When | None = None,
@@ -225,8 +229,8 @@ def _query(
     if begin is not None and (end or datetime.now(UTC)) - begin > LONGEST_SPAN:
         raise InvalidError(f"Logs can be asked for at most {LONGEST_SPAN.days} days at a time.")
     return {
-        "since": begin.timestamp() if begin is not None else 0.0,
-        "until": end.timestamp() if end is not None else 0.0,
+        "since": _seconds(begin),
+        "until": _seconds(end),
         "sources": () if source is None else (source,),
         "search": search or "",
         "tail": tail,

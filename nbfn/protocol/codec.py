@@ -201,10 +201,10 @@ def explain(frame: bytes, kinds: dict[str, type[Any]], error: Exception) -> BadF
         kinds: The types of messages that may be received, by name.
         error: The exception that `msgspec` raised.
     """
-    found: Any = None
+    found: list[Any] = []
     with contextlib.suppress(ValueError, RecursionError):
-        found = msgspec.msgpack.decode(frame)
-    kind = kinds.get(found[0]) if isinstance(found, list) and found and _text(found[0]) else None
+        found = msgspec.msgpack.decode(frame, type=list[Any])
+    kind = kinds.get(found[0]) if found and _text(found[0]) else None
     if kind is None:
         nested = isinstance(error, RecursionError)
         return BadFrame(f"Not a message: {'nested too deeply' if nested else error}")

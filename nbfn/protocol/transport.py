@@ -117,10 +117,7 @@ class Link:
     def wait(self, timeout: float | None) -> list[Message | Change | BadFrame]:
         """See `Connection.wait`."""
         if self._socket.closed and not self._open_again():
-            poller = select.poll()  # select() does not accept descriptors from 1024 on
-            poller.register(self._wakeup.fileno(), select.POLLIN)
-            limit = RETRY_OPEN if timeout is None else min(timeout, RETRY_OPEN)
-            poller.poll(math.ceil(limit * 1000))
+            self._pause(timeout)
             return []
         ready = dict(
             self._poller.poll(None if timeout is None else max(0, math.ceil(timeout * 1000)))
@@ -128,11 +125,10 @@ class Link:
         arrived: list[Message | Change | BadFrame] = []
         if self._wakeup.fileno() in ready:
             self._wakeup.clear()
-        if self._monitor in ready and Change.UP in (changes := self._changes()):
+        changes = self._changes() if self._monitor in ready else ()
+        if Change.UP in changes:
             self.up = True
             arrived.append(Change.UP)
-        else:
-            changes = [] if self._monitor not in ready else changes
         if self._socket in ready:
             arrived.extend(self._receive())
         if Change.DOWN in changes:
@@ -141,6 +137,13 @@ class Link:
             self._close_socket(0)
             self._open_again()
         return arrived
+
+    def _pause(self, timeout: float | None) -> None:
+        """Wait until `wake`, or until the socket can be opened again."""
+        poller = select.poll()  # select() does not accept descriptors from 1024 on
+        poller.register(self._wakeup.fileno(), select.POLLIN)
+        limit = RETRY_OPEN if timeout is None else min(timeout, RETRY_OPEN)
+        poller.poll(math.ceil(limit * 1000))
 
     def _open_again(self) -> bool:
         """Open a new socket; return False if the process has no file descriptors left."""

@@ -235,14 +235,19 @@ def _describe_class(kind: type, seen: _Described) -> Iterator[bytes]:
             yield from _describe(value, seen)
 
 
+def _attributes_of(thing: Any) -> dict[str, Any]:
+    slots = [name for base in type(thing).__mro__ for name in getattr(base, "__slots__", ())]
+    held = dict(getattr(thing, "__dict__", {}))
+    return held | {name: getattr(thing, name) for name in slots if hasattr(thing, name)}
+
+
 def _describe_object(thing: Any, seen: _Described) -> Iterator[bytes]:
     kind = type(thing)
-    if {"__reduce__", "__reduce_ex__"} & {name for b in kind.__mro__[:-1] for name in vars(b)}:
+    own = set().union(*map(vars, kind.__mro__[:-1]))
+    if own & {"__reduce__", "__reduce_ex__"}:
         yield from _describe_reducible(thing, seen)
         return
-    slots = [name for base in kind.__mro__ for name in getattr(base, "__slots__", ())]
-    held = dict(getattr(thing, "__dict__", {}))
-    held |= {name: getattr(thing, name) for name in slots if hasattr(thing, name)}
+    held = _attributes_of(thing)
     if not held:
         yield _pickle(thing)
         return

@@ -143,13 +143,16 @@ class DependencySnapshot:
             self._names.append((vars(cls), name, value))
             part = _unwrap(value)
             if isinstance(part, types.FunctionType):
-                if is_by_value(part) and not _is_generated(part):
-                    self._walk(part, seen)
+                self._walk_method(part, seen)
             elif _kind(part, "") in HANDLES:
                 self._note(name, "attribute", part, seen)
         for base in cls.__bases__:
             if base is not object and is_by_value(base):
                 self._walk(base, seen)
+
+    def _walk_method(self, method: types.FunctionType, seen: set[int]) -> None:
+        if is_by_value(method) and not _is_generated(method):
+            self._walk(method, seen)
 
     def _walk_function(self, function: types.FunctionType, seen: set[int]) -> None:
         if is_dispatcher(function):
@@ -163,19 +166,20 @@ class DependencySnapshot:
             self.imports.update(absolute_names(level, name, names, package))
         for name, value in _defaults(function):
             self._note(name, "default", value, seen)
-        for name, *attributes in global_paths(code):
-            value = function.__globals__.get(name, _MISSING)
-            if not attributes:
-                self._names.append((function.__globals__, name, value))
-                if value is not _MISSING:
-                    self._note(name, "global", value, seen)
-            elif isinstance(value, types.ModuleType):
-                self._watch(value, attributes, seen)
+        self._walk_globals(function, seen)
         for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
             value = _cell_content(cell)
             self._cells.append((cell, value))
-            if value is not _MISSING:
-                self._note(name, "closure", value, seen)
+            self._note(name, "closure", value, seen)
+
+    def _walk_globals(self, function: types.FunctionType, seen: set[int]) -> None:
+        for name, *attributes in global_paths(function.__code__):
+            value = function.__globals__.get(name, _MISSING)
+            if not attributes:
+                self._names.append((function.__globals__, name, value))
+                self._note(name, "global", value, seen)
+            elif isinstance(value, types.ModuleType):
+                self._watch(value, attributes, seen)
 
     def _walk_registry(self, registry: Mapping[type, Any], seen: set[int]) -> None:
         """Examine the functions that a single-dispatch function calls."""
@@ -202,11 +206,12 @@ class DependencySnapshot:
             self._walk(value, seen)
 
     def _note(self, name: str, kind: str, value: Any, seen: set[int]) -> None:
+        if value is _MISSING:
+            return
         if isinstance(value, BoundMethod):  # f.remote is pickled together with f
             value = value.__self__
-        if (value is not None and id(value) in seen) or any(
-            n == name and v is value for n, _, v in self.found
-        ):
+        known = value is not None and id(value) in seen
+        if known or any(n == name and v is value for n, _, v in self.found):
             return
         if isinstance(value, types.ModuleType):
             self.homes.add(value.__name__)

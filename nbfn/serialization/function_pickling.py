@@ -458,17 +458,21 @@ def current_code(
     )
 
 
+def _twins(module: types.ModuleType) -> Iterator[tuple[Any, Any]]:
+    """Yield the handles of a reloaded module, with those that this process has under the same names."""
+    mine = vars(sys.modules.get(module.__name__, module))
+    for name, handle in list(vars(module).items()):
+        twin = mine.get(name)
+        if twin is not handle and is_handle(handle) and is_handle(twin):
+            yield handle, twin
+
+
 def _share_handles(latest: ReloadedModules) -> None:
     """Make reloaded modules use the handles of this process, and update the definitions of these handles."""
     new = [module for module in latest.modules.values() if module not in _sharing]
     known: dict[int, Any] = {}
     for module in new:
-        mine = vars(sys.modules.get(module.__name__, module))
-        for name, handle in list(vars(module).items()):
-            twin = mine.get(name)
-            if twin is handle or not (is_handle(handle) and is_handle(twin)):
-                continue
-            assert twin is not None
+        for handle, twin in _twins(module):
             old, made = twin._ref, handle._ref
             if hasattr(old, "twin") and hasattr(made, "twin"):
                 old.twin = ReloadedDefinition(module, made.raw, made.describe)

@@ -75,13 +75,13 @@ def is_imported_from_file(module: types.ModuleType) -> bool:
 def _file(name: str) -> str:
     module: Any = sys.modules.get(name)
     if module is not None:
-        file = str(getattr(module, "__file__", None) or "")
+        file = getattr(module, "__file__", None)
         plain = isinstance(module, types.ModuleType) and is_imported_from_file(module)
-        return file if plain and is_user_module(name, file) else ""
-    spec = _spec(name)
-    file = str(spec.origin or "") if spec is not None else ""
-    plain = spec is not None and type(spec.loader) is SourceFileLoader
-    return file if plain and is_user_module(name, file) else ""
+    else:
+        spec = _spec(name)
+        file = getattr(spec, "origin", None)
+        plain = type(getattr(spec, "loader", None)) is SourceFileLoader
+    return str(file) if file and plain and is_user_module(name, str(file)) else ""
 
 
 def _spec(name: str) -> ModuleSpec | None:

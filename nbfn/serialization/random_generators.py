@@ -87,14 +87,17 @@ def _parts(value: Any) -> Iterator[tuple[str, Any]]:
         return
     if isinstance(value, types.MethodType | types.BuiltinMethodType):
         yield ".__self__", value.__self__
-    parts: Iterable[tuple[str, Any]] = ()
+    pattern, parts = _named_parts(value)
+    yield from ((pattern.format(name), part) for name, part in itertools.islice(parts, WIDEST))
+
+
+def _named_parts(value: Any) -> tuple[str, Iterable[tuple[Any, Any]]]:
+    """Return how a part of a value is written in a path, and the parts with their keys, numbers or names."""
     if isinstance(value, Mapping):
-        parts = ((f"[{key!r}]", part) for key, part in value.items())
-    elif isinstance(value, list | tuple | set | frozenset):
-        parts = ((f"[{number}]", part) for number, part in enumerate(value))
-    else:
-        parts = ((f".{name}", part) for name, part in _attributes(value))
-    yield from itertools.islice(parts, WIDEST)
+        return "[{!r}]", value.items()
+    if isinstance(value, list | tuple | set | frozenset):
+        return "[{}]", enumerate(value)
+    return ".{}", _attributes(value)
 
 
 def _attributes(value: Any) -> list[tuple[str, Any]]:

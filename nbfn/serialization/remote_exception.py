@@ -240,30 +240,28 @@ class _Packer:
             node["notes"] += [hint for hint in hints(error) if hint not in node["notes"]]
         return node
 
+    def _group(self, error: BaseExceptionGroup[Any], shown: str) -> _Node:
+        members = [self._add(member) for member in error.exceptions]
+        body: _Node = {
+            "kind": "group",
+            "message": error.message,
+            "members": members,
+            "shown": shown,
+        }
+        with contextlib.suppress(Exception):
+            body["pickle"] = self._serializer.dump((type(error), _state(error)))
+        return body
+
     def _body(self, error: BaseException) -> _Node:
         shown = f"{_name(error)}: {_safe_str(error)}".removesuffix(": ")
         if isinstance(error, BaseExceptionGroup):
-            members = [self._add(member) for member in error.exceptions]
-            body: _Node = {
-                "kind": "group",
-                "message": error.message,
-                "members": members,
-                "shown": shown,
-            }
-            with contextlib.suppress(Exception):
-                body["pickle"] = self._serializer.dump((type(error), _state(error)))
-            return body
+            return self._group(error, shown)
         if not isinstance(error, Exception):
             return {"kind": "remote", "message": f"The function raised {shown}"}
         try:
             # The type and args are sent as well, because many an __init__ does not accept `args`.
             reduced = error.__reduce_ex__(4)
-            state = _state(error)
-            if len(reduced) > 2 and isinstance(
-                reduced[2], dict
-            ):  # attributes that are not in __dict__
-                state |= {k: v for k, v in reduced[2].items() if k != "__notes__"}
-            recipe = (type(error), error.args, state, reduced[:2])
+            recipe = (type(error), error.args, _full_state(error, reduced), reduced[:2])
             return {"kind": "error", "pickle": self._serializer.dump(recipe), "shown": shown}
         except Exception as problem:  # noqa: BLE001 - user types may raise anything when pickled
             return {
@@ -315,6 +313,14 @@ def hints(error: BaseException) -> list[str]:
     elif "CUDA" in text and any(sign in text for sign in _NO_CUDA):
         hint = "Hint: this worker sees no GPU that CUDA can use. Ask for one: @app.function(gpu='any')."
     return [hint] if hint else []
+
+
+def _full_state(error: Exception, reduced: Any) -> dict[str, Any]:
+    """Return the state of an error, with attributes that are not in its ``__dict__``."""
+    more = reduced[2] if len(reduced) > 2 else None
+    if not isinstance(more, dict):
+        return _state(error)
+    return _state(error) | {k: v for k, v in more.items() if k != "__notes__"}
 
 
 def _state(error: BaseException) -> dict[str, Any]:

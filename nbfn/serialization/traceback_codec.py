@@ -74,8 +74,8 @@ def _position(tb: TracebackType) -> tuple[int | None, ...]:
 
 def _line_table(units: int, position: tuple[int | None, ...]) -> bytes:
     """Return a line table with this position for every instruction (see CPython's Objects/locations.md)."""
-    line, end_line, column, end_column = position
-    if line is None or end_line is None or column is None or end_column is None or end_line < line:
+    line, end_line, column, end_column = (-1 if part is None else part for part in position)
+    if min(line, end_line, column, end_column) < 0 or end_line < line:
         kind, rest = 13, b"\0"  # no columns
     else:
         numbers = (end_line - line, column + 1, end_column + 1)

@@ -84,20 +84,28 @@ def pickled_by_value(modules: Iterable[types.ModuleType]) -> Iterator[None]:
     the same class in the worker.
     """
     held = [module for module in modules if sys.modules.get(module.__name__) is module]
-    already = cloudpickle.list_registry_pickle_by_value()
     with _registering:
         for module in held:
-            if not _registered.get(module.__name__) and module.__name__ in already:
-                continue  # the user has registered it; do not unregister it later
-            _registered[module.__name__] = _registered.get(module.__name__, 0) + 1
-            cloudpickle.register_pickle_by_value(module)
+            _register(module)
     try:
         yield
     finally:
         with _registering:
             for module in held:
-                count = _registered.get(module.__name__, 0) - 1
-                if count == 0:
-                    cloudpickle.unregister_pickle_by_value(module)
-                if count >= 0:
-                    _registered[module.__name__] = count
+                _unregister(module)
+
+
+def _register(module: types.ModuleType) -> None:
+    count = _registered.get(module.__name__, 0)
+    if not count and module.__name__ in cloudpickle.list_registry_pickle_by_value():
+        return  # the user has registered it; do not unregister it later
+    _registered[module.__name__] = count + 1
+    cloudpickle.register_pickle_by_value(module)
+
+
+def _unregister(module: types.ModuleType) -> None:
+    count = _registered.get(module.__name__, 0) - 1
+    if count == 0:
+        cloudpickle.unregister_pickle_by_value(module)
+    if count >= 0:
+        _registered[module.__name__] = count

@@ -66,14 +66,21 @@ def _error_of(serializer: Serializer, output: Output, name: str, call_id: str) -
     else:
         error = exception.RemoteError(f"An input of {name!r} ended without a result ({call_id}).")
     if output.worker:
-        times = f", attempt {output.attempt}" if output.attempt > 1 else ""
-        # Attempts whose worker was lost do not count.
-        times += f" of {output.attempts}" if times and output.attempts >= output.attempt else ""
         which = f"{call_id}[{output.index}]" if output.index else call_id
-        error.add_note(f"{name or 'The call'} ran on {output.worker[:8]}…{times} ({which})")
+        where = f"{output.worker[:8]}…{_attempt_of(output)}"
+        error.add_note(f"{name or 'The call'} ran on {where} ({which})")
         if vars(error).get(NEEDS_TERMINAL) and (hint := call_hints.replay(which)):
             error.add_note(hint)
     return error
+
+
+def _attempt_of(output: Output) -> str:
+    """Return which attempt an outcome is of; "" for the first."""
+    if output.attempt <= 1:
+        return ""
+    # Attempts whose worker was lost do not count.
+    of = f" of {output.attempts}" if output.attempts >= output.attempt else ""
+    return f", attempt {output.attempt}{of}"
 
 
 def outcome_name(status: int) -> str:

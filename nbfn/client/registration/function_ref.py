@@ -136,26 +136,29 @@ class HydratedFunction:
             return self
         view = self.views.get(method)
         if view is None:
-            found = next((one for one in info.methods if one.name == method), None)
-            if found is None:
-                raise NotFoundError(_no_method(info, method))
-            seen = msgspec.structs.replace(
-                info,
-                name=f"{info.name}.{method}",
-                method=method,
-                is_generator=found.is_generator,
-                is_async=found.is_async,
-                signature=found.signature,
-                doc=found.doc,
-                endpoint=found.endpoint,
-                web_url=found.web_url,
-                batching=found.batching,
-            )
-            raw = remote_methods(self.raw)[method].raw if isinstance(self.raw, type) else None
-            bound = raw.__get__(raw) if raw is not None else None  # its signature has no self
-            view = dataclasses.replace(self, info=seen, raw=bound, views={})
-            self.views[method] = view
+            view = self.views[method] = self._view_of(method)
         return view
+
+    def _view_of(self, method: str) -> HydratedFunction:
+        info = self.info
+        found = next((one for one in info.methods if one.name == method), None)
+        if found is None:
+            raise NotFoundError(_no_method(info, method))
+        seen = msgspec.structs.replace(
+            info,
+            name=f"{info.name}.{method}",
+            method=method,
+            is_generator=found.is_generator,
+            is_async=found.is_async,
+            signature=found.signature,
+            doc=found.doc,
+            endpoint=found.endpoint,
+            web_url=found.web_url,
+            batching=found.batching,
+        )
+        raw = remote_methods(self.raw)[method].raw if isinstance(self.raw, type) else None
+        bound = raw.__get__(raw) if raw is not None else None  # its signature has no self
+        return dataclasses.replace(self, info=seen, raw=bound, views={})
 
     def pickle(
         self, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, durable: bool = False
@@ -393,14 +396,19 @@ class LocalRef(FunctionRef):
                 return self.state
             self.state = state
         if not self._checking:  # else this is part of a cycle
-            self._checking = True
-            try:
-                for other in state.others:
-                    if not other.registering and other.current() is None:
-                        await other.resolve()
-            finally:
-                self._checking = False
+            await self._resolve_others(state)
         return state
+
+    async def _resolve_others(self, state: HydratedFunction) -> None:
+        """Resolve the Functions that it calls."""
+        __tracebackhide__ = True
+        self._checking = True
+        try:
+            for other in state.others:
+                if not other.registering and other.current() is None:
+                    await other.resolve()
+        finally:
+            self._checking = False
 
     def definition(self) -> Any | None:
         """See `FunctionRef.definition`."""
