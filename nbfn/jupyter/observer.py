@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Any
 from nbfn.client.call_observer import CallObserver
 from nbfn.config import Settings
 from nbfn.jupyter.cell_output import OutputArea
+from nbfn.jupyter.views.calls.blocking_call import BlockingSink
 from nbfn.jupyter.views.calls.call_display import CallDisplay
 from nbfn.jupyter.views.calls.call_record import error_text, value_text
 from nbfn.jupyter.views.calls.call_sink import SpawnSink
+from nbfn.jupyter.views.calls.cell_calls import CellCalls
 from nbfn.jupyter.views.calls.print_sink import PrintSink
 from nbfn.jupyter.views.display_registry import registry
 from nbfn.jupyter.views.maps.map_sink import MapSink
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("nbfn.client")
 
-#: Seconds a map runs before its progress appears.
+#: Seconds that a map or a call of `remote` runs before it is displayed.
 DELAY = 0.5
 #: Seconds between two updates.
 INTERVAL = 0.25
@@ -41,6 +43,8 @@ FAILURES_KEPT = 256 * 1024 * 1024
 DETACHED_KEPT = 20
 #: Spawned calls of this kernel whose records are kept for displays of their handles.
 HANDLES_KEPT = 1000
+#: Cells with displays of blocking calls that are kept, for later calls of their threads.
+CELLS_KEPT = 50
 #: Seconds that the end of a cell waits for the end of a map that it ran.
 END_WAIT = 1.0
 
@@ -49,7 +53,7 @@ class NotebookObserver(CallObserver):
     """Creates a sink for each call.
 
     Args:
-        progress: Whether maps show their progress; ``quiet`` turns it off for single Functions.
+        progress: Whether maps and blocking calls are displayed; ``quiet`` turns it off for single Functions.
         notify: Whether pages show a notification when a long call ends.
         now: The clock.
     """
@@ -65,9 +69,15 @@ class NotebookObserver(CallObserver):
         self.quiet: set[tuple[str, str]] = set()
         #: Whether pages show a notification when a long call ends, and the Functions for which they do so anyway.
         self.notify, self.notified = notify, set[tuple[str, str]]()
+        #: The script that the running cell is, as App and name.
+        self.script: tuple[str, str] | None = None
         #: The sinks of spawned calls, by the call's id; the latest ones.
         self.handles: dict[str, SpawnSink] = {}
-        self._displays: list[CallDisplay | PrintSink] = []
+        self._displays: list[CallDisplay | PrintSink | CellCalls] = []
+        #: Blocking calls that are not displayed yet, oldest first. Calls add and remove themselves without the lock.
+        self._recent: dict[str, BlockingSink] = {}
+        self._cells: dict[Any, CellCalls] = {}  # by the stream key of the cell
+        self._idle = False  # the ticker waits, or is about to
         self._text_displays: list[CallDisplay] = []  # whose end no cell has published yet
         self._now = now
         self._running: list[MapSink] = []
@@ -105,6 +115,11 @@ class NotebookObserver(CallObserver):
                     )
                 known.move_output(area)
                 return known
+            if call.kind == "remote" and self._displays_calls_of(call.app, call.function):
+                script = self.script == (call.app, call.function)
+                return self._watch_blocking(
+                    BlockingSink(call, area, self._now, self._forget, script=script)
+                )
             if call.kind != "map":
                 return PrintSink(call, area, self)
             sink = self.maps[call.id] = MapSink(call, area, self)
@@ -154,7 +169,7 @@ class NotebookObserver(CallObserver):
                 self._text_displays.append(display)
         self.keep_updating(display)
 
-    def keep_updating(self, display: CallDisplay | PrintSink) -> None:
+    def keep_updating(self, display: CallDisplay | PrintSink | CellCalls) -> None:
         """Update a display until it has ended."""
         with self._wake:
             if display not in self._displays:
@@ -163,7 +178,10 @@ class NotebookObserver(CallObserver):
 
     def shows_progress(self, sink: MapSink) -> bool:
         """Whether this map shows its progress."""
-        return self.progress and (sink.stats.app, sink.stats.name) not in self.quiet
+        return self._displays_calls_of(sink.stats.app, sink.stats.name)
+
+    def _displays_calls_of(self, app: str, name: str) -> bool:
+        return self.progress and (app, name) not in self.quiet
 
     def keep_detached(self, results: MapResult[Any]) -> None:
         """Keep the results of a map that was detached."""
@@ -193,6 +211,8 @@ class NotebookObserver(CallObserver):
             if failed or (total is not None and sink.stats.done >= total):
                 sink.ended.wait(max(0.0, deadline - self._now()))
             sink.show_late_errors()
+        for calls in [one for one in list(self._cells.values()) if one.area.cell == cell]:
+            calls.finish_cell()
         self.unplaced = [sink for sink in self.unplaced if not sink.place_pending_results()]
         self._republish()
         registry.cell_ended(cell, lambda: _result_text(result))
@@ -219,6 +239,36 @@ class NotebookObserver(CallObserver):
         if self.shows_progress(sink):
             self._watch(sink)
 
+    def _watch_blocking(self, sink: BlockingSink) -> BlockingSink:
+        self._recent[sink.call] = sink
+        if self._idle or self._ticker is None:
+            with self._wake:
+                self._start_ticking()
+        return sink
+
+    def _forget(self, sink: BlockingSink) -> None:
+        self._recent.pop(sink.call, None)
+
+    def _show_long_calls(self, now: float) -> None:
+        """Display the blocking calls that have taken long; ask for the state of those that soon will have."""
+        long: dict[Any, list[BlockingSink]] = {}
+        for sink in list(self._recent.values()):
+            age = now - sink.began
+            if age < DELAY - INTERVAL:
+                break
+            sink.ask(now)
+            if age >= DELAY:
+                self._forget(sink)
+                long.setdefault(sink.area.stream_key, []).append(sink)
+        for key, sinks in long.items():
+            calls = self._cells.get(key)
+            if calls is None:
+                calls = self._cells[key] = CellCalls(sinks[0].area, self._now)
+                while len(self._cells) > CELLS_KEPT:
+                    del self._cells[next(iter(self._cells))]
+            calls.area.run(calls.add, sinks)
+            self.keep_updating(calls)
+
     def _watch(self, sink: MapSink) -> None:
         with self._wake:
             if sink not in self._running:
@@ -235,9 +285,14 @@ class NotebookObserver(CallObserver):
         while True:
             with self._wake:
                 self._displays = [display for display in self._displays if not display.ended]
-                while not (self._unfinished() or self._displays):
+                self._idle = (
+                    True  # before `_recent` is read: a call that is added after that notifies
+                )
+                while not (self._unfinished() or self._displays or self._recent):
                     self._wake.wait()
+                self._idle = False
                 sinks, displays = self._unfinished(), list(self._displays)
+            self._show_long_calls(self._now())
             for sink in sinks:
                 self._show(sink)
             for display in displays:

@@ -18,7 +18,7 @@ from traitlets.config import Config
 
 from nbfn.protocol.messages import new_id
 from tests.conftest import a_home
-from tests.notebook.kernel import Kernel
+from tests.notebook.kernel import Kernel, is_blocking_call
 
 
 def _config(folder: Path) -> Config:
@@ -74,8 +74,15 @@ class Ran:
 
     @property
     def shown(self) -> list[Any]:
-        """Its displays, as MIME bundles."""
-        return [o.data for o in self.outputs if o.output_type == "display_data"]
+        """Its displays, as MIME bundles, without those of calls that it waited for: a fast machine has none."""
+        found = [o.data for o in self.outputs if o.output_type == "display_data"]
+        return [data for data in found if not is_blocking_call(data)]
+
+    @property
+    def waited(self) -> str:
+        """The text of the display of calls that it waited for; empty if none took long."""
+        found = [o.data for o in self.outputs if o.output_type == "display_data"]
+        return "".join(data["text/plain"] for data in found if is_blocking_call(data))
 
     @property
     def error(self) -> str:

@@ -57,13 +57,22 @@ class Kernel:
     def shown(self, cell: str) -> list[str]:
         """Return the text of its displays, with the updates of them in the order they came.
 
-        What it says of displays of other cells is left out.
+        What it says of displays of other cells is left out, and so are calls that it waited for.
         """
+        return self._shown(cell, blocking=False)
+
+    def waited(self, cell: str) -> list[str]:
+        """Return the same of the display of calls that it waited for."""
+        return self._shown(cell, blocking=True)
+
+    def _shown(self, cell: str, *, blocking: bool) -> list[str]:
         mine: set[str] = set()
         texts = []
         for message in self.said.get(cell, []):
             kind, content = message["msg_type"], message["content"]
             name = content.get("transient", {}).get("display_id")
+            if "data" in content and is_blocking_call(content["data"]) != blocking:
+                continue
             if kind in ("display_data", "execute_result"):
                 mine.add(name)
             if kind in ("display_data", "execute_result", "update_display_data") and name in mine:
@@ -94,3 +103,9 @@ class Kernel:
             stdin_hook=lambda _: self.client.input(left.pop(0) if left else "q"),
         )
         return re.sub(r"\x1b\[[0-9;]*m", "", "".join(said))
+
+
+def is_blocking_call(data: dict[str, Any]) -> bool:
+    """Return whether a MIME bundle is the display of calls of `remote` that a cell waits for."""
+    call = data.get("application/vnd.nbfn.call+json")
+    return isinstance(call, dict) and call["kind"] == "remote"

@@ -21,6 +21,8 @@ interface IDisplayMessage {
   /** When it was created, in seconds since 1970. */
   first: number;
   data: PartialJSONObject;
+  /** The same for a cell without its result, which its page has missed; null if there is none. */
+  data_with_result: PartialJSONObject | null;
   metadata: PartialJSONObject;
 }
 
@@ -123,10 +125,12 @@ export class KernelLink implements IDisplays {
 
   private _onMessage(message: KernelMessage.ICommMsgMsg): void {
     const said = message.content.data as unknown as IDisplayMessage;
-    const bundle = { data: said.data, metadata: said.metadata };
     for (const [cell, index, display] of this._outputs()) {
       if (display === said.display) {
-        this._setOutput(cell, index, bundle);
+        this._setOutput(cell, index, {
+          data: dataFor(cell, said),
+          metadata: said.metadata
+        });
         return;
       }
     }
@@ -161,7 +165,7 @@ export class KernelLink implements IDisplays {
         }
         cell.outputs.add({
           output_type: 'display_data',
-          data: said.data,
+          data: dataFor(cell, said),
           metadata: said.metadata
         });
       }
@@ -194,4 +198,14 @@ export class KernelLink implements IDisplays {
   private readonly _dead = new Set<string>();
   private readonly _added = new Set<string>();
   private _comm: Kernel.IComm | null = null;
+}
+
+/** The data of a display, with the result of its cell if the cell does not show one. */
+function dataFor(
+  cell: ICodeCellModel,
+  said: IDisplayMessage
+): PartialJSONObject {
+  const types = cell.outputs.toJSON().map(output => output.output_type);
+  const hasResult = types.includes('execute_result') || types.includes('error');
+  return hasResult ? said.data : (said.data_with_result ?? said.data);
 }

@@ -149,11 +149,12 @@ def waits_long(t: HubState, call: Call) -> bool:
 
 def report_progress(t: HubState, call: Call) -> None:
     """Send progress of a map or generator, at most every `PROGRESS_INTERVAL` seconds; of a single call only
-    when it has waited long, and when it starts.
+    when it has waited long, and when it starts, or if a client has asked for it.
     """
     if call.progress_due or call.ended:
         return
-    if call.kind == "remote" and call.progress_sent_at < 0 and not waits_long(t, call):
+    asked = call.kind != "remote" or call.watchers or call.progress_sent_at >= 0
+    if not asked and not waits_long(t, call):
         return
     if t.now - call.progress_sent_at >= PROGRESS_INTERVAL:
         _report_due(t, call)

@@ -172,7 +172,11 @@ class RemoteMagics(Magics):
             shell: Any = self.shell
             shell.displayhook(script.begin(function))  # `_` and Out[n] are the handle
         elif not options.no_run:
-            script.run(function)
+            self._observer.script = (cell_options.app if cell_options.rename else "", script.name)
+            try:
+                script.run(function)
+            finally:
+                self._observer.script = None
         return True
 
     def _remember(

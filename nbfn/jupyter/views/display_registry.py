@@ -69,19 +69,21 @@ class _Display:
 
     def message(self, display_id: str) -> dict[str, Any]:
         """Return what a page receives."""
-        data = self.data
-        if self.result:
-            html, text = data.get("text/html", ""), data.get("text/plain", "")
-            data = data | {
-                "text/html": f"{html}{code_html(self.result)}",
-                "text/plain": f"{text}\n  {self.result}",
-            }
         return {
             "display": display_id,
             "cell": self.cell,
             "first": self.first,
-            "data": data,
+            "data": self.data,
+            "data_with_result": self._data_with_result() if self.result else None,
             "metadata": self.metadata,
+        }
+
+    def _data_with_result(self) -> dict[str, Any]:
+        """Return the contents for a page that has missed the result of the cell."""
+        html, text = self.data.get("text/html", ""), self.data.get("text/plain", "")
+        return self.data | {
+            "text/html": f"{html}{code_html(self.result)}",
+            "text/plain": f"{text}\n  {self.result}",
         }
 
 

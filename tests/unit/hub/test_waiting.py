@@ -36,3 +36,23 @@ def test_a_call_that_waits_long_is_told_for_what_once_it_has() -> None:
     assert _reasons(sim, "fc-19") == []
     sim.wait(LONG_WAIT)
     assert "max 1 reached" in _reasons(sim, "fc-19")
+
+
+def test_a_client_that_asks_is_told_of_a_single_call_that_runs() -> None:
+    """As a display does of a call that takes long; other calls cost no message."""
+    sim = Simulator()
+    f = sim.register(max_containers=1)
+    sim.call("fc-1", f, 1, kind="remote")
+    sim.call("fc-2", f, 1, kind="remote")
+    sim.up()
+    assert not sent(sim.told, m.Progress)
+    for call in ("fc-1", "fc-2"):
+        sim.receive("cl-1", m.Watch(0, call, 0, 0))
+    (worker,) = sim.busy()
+    told = {one.call: one for one in sent(sim.told, m.Progress)}
+    assert (told["fc-1"].state, told["fc-1"].worker) == ("running", worker.name)
+    assert (told["fc-2"].state, told["fc-2"].place) == ("queued", 1)
+    sim.wait(1.0)
+    sim.finish(worker.name)
+    sim.wait(1.0)
+    assert [one for one in sent(sim.told, m.Progress) if one.call == "fc-2"][-1].state == "running"

@@ -32,6 +32,25 @@ class CallWidget(ActionWidget):
         self.view = view_of(record, now) | {"note": note, "logs": logs}
 
 
+class CellCallsWidget(ActionWidget):
+    """Displays the calls that a cell waits for; see `nbfn.jupyter.views.calls.cell_calls`.
+
+    Args:
+        view: The data of `CellCalls`.
+        actions: What its buttons do, by their names.
+    """
+
+    _esm = widget_base.script("blocking")
+    _css = widget_base.style("blocking")
+
+    def __init__(self, view: dict[str, Any], actions: Actions) -> None:
+        super().__init__(actions, view=view)
+
+    def show(self, view: dict[str, Any]) -> None:
+        """Send the changed state to the front end."""
+        self.view = view
+
+
 def view_of(record: CallRecord, now: float) -> dict[str, Any]:
     """Return a spawned call as data for the front end."""
     return {
