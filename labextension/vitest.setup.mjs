@@ -10,6 +10,8 @@ window.matchMedia ??= () => ({
   addEventListener() {},
   removeEventListener() {}
 });
+globalThis.requestIdleCallback ??= callback => setTimeout(callback, 0);
+globalThis.cancelIdleCallback ??= id => clearTimeout(id);
 document.queryCommandSupported ??= () => false;
 // React's act() warnings are wanted: they say that a test did not wait.
 globalThis.IS_REACT_ACT_ENVIRONMENT = true;

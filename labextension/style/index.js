@@ -1,2 +1,2 @@
-import './base.css';
+import './panel.css';
 import './display.css';

@@ -11,6 +11,7 @@ import psutil
 import pytest
 from playwright.sync_api import Page, expect
 
+from . import axe
 from .conftest import ARTIFACTS, Lab
 
 LOAD = "%load_ext nbfn"
@@ -69,7 +70,9 @@ def test_the_warm_number_changes_the_pool(
     expect(stepper).to_have_value("1")
     expect(row).to_contain_text("workers 1")
 
-    row.get_by_role("button", name="One warm worker more").click(click_count=2)
+    row.get_by_role("button", name="One warm worker more").dblclick()  # as one click
+    expect(stepper).to_have_value("2")
+    stepper.press("ArrowUp")
     expect(row).to_contain_text("workers 3")
     workers = wait_until(
         lambda: (found := rows(lab, "workers", function="square")) and len(found) == 3 and found,
@@ -80,9 +83,19 @@ def test_the_warm_number_changes_the_pool(
     page.screenshot(path=ARTIFACTS / "sidebar-warm.png")
 
     stepper.fill("9")
-    expect(row.get_by_role("alert")).to_be_visible()
-    expect(stepper).to_have_value("3")
-    assert rows(lab, "functions", name="square")[0]["min_containers"] == 3
+    stepper.press("Enter")
+    expect(row.get_by_text("At most 4 workers (max_containers).")).to_be_visible()
+    expect(stepper).to_have_value("4")
+    row.get_by_role("button", name="Undo").click()
+    expect(stepper).to_have_value("1")
+    wait_until(
+        lambda: rows(lab, "functions", name="square")[0]["min_containers"] == 1, "it is undone"
+    )
+    lab.run_python(
+        "import nbfn\n"
+        "nbfn.Function.from_name('pool', 'square').update_autoscaler(min_containers=2)\n"
+    )
+    expect(stepper).to_have_value("2")  # whoever changed it
 
 
 def test_what_others_do_shows_at_once(lab: Lab, panel: Any) -> None:
@@ -118,7 +131,7 @@ def test_a_map_is_cancelled_after_a_reload(
     expect(bar).to_be_visible()
     page.screenshot(path=ARTIFACTS / "sidebar-map.png")
     panel.get_by_role("button", name="Cancel slow.map").click()
-    expect(panel.get_by_text("Nothing is running.")).to_be_visible()
+    expect(panel.get_by_role("treeitem", name="slow.map, cancelled")).to_be_visible()
     wait_until(
         lambda: not rows(lab, "calls", id=call["id"], state="running"), "the map is cancelled"
     )
@@ -129,3 +142,253 @@ def test_a_map_is_cancelled_after_a_reload(
         ),
         "the kernel is free again",
     )
+
+
+def deploy(lab: Lab, body: str, after: str = "") -> None:
+    """Deploy the Functions of an App ``real`` from a script, as another client of the hub."""
+    lab.run_python(f"import nbfn, os, time\napp = nbfn.App('real')\n{body}\napp.deploy()\n{after}")
+
+
+FAILING = """\
+@app.function(serialized=True, max_containers=2)
+def picky(x):
+    if x % 4 == 3:
+        print('about to fail', x)
+        raise ValueError(f'bad input {x}')
+    return x
+"""
+
+
+def item(panel: Any, name: str) -> Any:
+    return panel.get_by_role("treeitem", name=name)
+
+
+def menu(page: Page, row: Any, label: str) -> None:
+    """Choose from the menu of a row."""
+    row.get_by_role("button", name="More actions").click()
+    page.get_by_role("menuitem", name=label).click()
+
+
+def test_a_frozen_hub_is_seen_and_seen_to_return(lab: Lab, panel: Any) -> None:
+    """The rows stay, grey and with their time, and nothing can be changed; then all is as before."""
+    deploy(lab, "@app.function(serialized=True)\ndef frozen(x): return x")
+    expect(item(panel, "frozen")).to_be_visible()
+    hub = lab.overview()["overview"]["hub"]["pid"]
+    os.kill(hub, signal.SIGSTOP)
+    try:
+        expect(panel.get_by_text("Hub unreachable")).to_be_visible()
+        expect(panel.get_by_role("alert")).to_be_visible()
+        expect(panel.get_by_text("as of ")).to_be_visible()
+        expect(item(panel, "frozen").get_by_role("spinbutton")).to_be_disabled()
+        panel.screenshot(path=ARTIFACTS / "sidebar-frozen.png")
+    finally:
+        os.kill(hub, signal.SIGCONT)
+    expect(panel.get_by_text("Hub running")).to_be_visible()
+    expect(item(panel, "frozen").get_by_role("spinbutton")).to_be_enabled()
+    expect(panel.get_by_text("as of ")).to_have_count(0)
+
+
+def test_a_function_is_called_from_its_form(lab: Lab, panel: Any) -> None:
+    deploy(
+        lab,
+        "@app.function(serialized=True)\n"
+        "def divide(a: int, b: int = 2) -> float:\n"
+        "    'Divide a number.'\n"
+        "    return a / b",
+    )
+    item(panel, "divide").get_by_role("button", name="Call divide…").click()
+    form = panel.get_by_role("form", name="Call divide")
+    expect(form).to_contain_text("Divide a number.")
+    form.locator("[name=a]").fill("x")
+    form.locator("[name=a]").press("Enter")
+    expect(form.get_by_text("a is not an integer.")).to_be_visible()
+    form.locator("[name=a]").fill("3")
+    form.locator("[name=a]").press("Enter")
+    expect(panel.get_by_role("group", name="Result of divide")).to_contain_text("1.5")
+    form.locator("[name=b]").fill("0")
+    form.locator("[name=b]").press("Enter")
+    traceback = form.get_by_role("region", name="Traceback")
+    expect(traceback).to_contain_text("ZeroDivisionError: division by zero")
+    panel.screenshot(path=ARTIFACTS / "sidebar-form.png")
+
+
+def test_a_call_from_a_form_is_cancelled(lab: Lab, panel: Any, wait_until: Any) -> None:
+    deploy(
+        lab,
+        "@app.function(serialized=True)\ndef endless():\n    while True:\n        time.sleep(0.1)",
+    )
+    item(panel, "endless").get_by_role("button", name="Call endless…").click()
+    form = panel.get_by_role("form", name="Call endless")
+    form.get_by_role("button", name="Call", exact=True).click()
+    expect(form.get_by_text("running")).to_be_visible()
+    form.get_by_role("button", name="Cancel").click()
+    expect(form.get_by_text("cancelled")).to_be_visible()
+    wait_until(lambda: rows(lab, "calls", function="endless", state="cancelled"), "it is cancelled")
+
+
+def test_the_autoscaler_is_changed_in_its_dialog(lab: Lab, page: Page, panel: Any) -> None:
+    deploy(lab, "@app.function(serialized=True, max_containers=3)\ndef scaled(x): return x")
+    menu(page, item(panel, "scaled"), "Autoscaler…")
+    dialog = page.locator(".jp-Dialog")
+    dialog.get_by_label("Most workers").fill("5")
+    dialog.get_by_label("Idle time").fill("7.5")
+    dialog.get_by_role("button", name="Apply").click()
+    expect(dialog).to_have_count(0)
+    stepper = item(panel, "scaled").get_by_role("spinbutton")
+    expect(stepper).to_have_attribute("aria-valuemax", "5")
+    [row] = rows(lab, "functions", name="scaled")
+    assert (row["max_containers"], row["scaledown_window"]) == (5, 7.5)
+
+
+def test_versions_are_rolled_back(lab: Lab, page: Page, panel: Any, wait_until: Any) -> None:
+    for answer in (1, 2):
+        deploy(lab, f"@app.function(serialized=True)\ndef release(): return {answer}")
+    row = item(panel, "release")
+    expect(row).to_contain_text("v2")
+    menu(page, row, "Versions")
+    panel.get_by_role("button", name="Roll release back to v1").click()
+    expect(row.get_by_role("listitem").first).to_contain_text("v")
+    lab.run_python("import nbfn; assert nbfn.Function.from_name('real', 'release').remote() == 1")
+
+
+def test_a_function_is_stopped_and_deleted(
+    lab: Lab, page: Page, panel: Any, wait_until: Any
+) -> None:
+    deploy(lab, "@app.function(serialized=True, min_containers=1)\ndef doomed(x): return x")
+    row = item(panel, "doomed")
+    expect(row).to_contain_text("workers 1")
+    menu(page, row, "Stop…")
+    page.locator(".jp-Dialog").get_by_role("button", name="Stop").click()
+    expect(item(panel, "doomed, stopped")).to_be_visible()
+    wait_until(lambda: not rows(lab, "workers", function="doomed"), "its worker is gone")
+    row.focus()
+    page.keyboard.press("Delete")
+    page.locator(".jp-Dialog").get_by_role("button", name="Delete").click()
+    expect(row).to_have_count(0)
+    assert rows(lab, "functions", name="doomed") == []
+
+
+def test_a_map_with_failures_opens_to_its_errors_and_is_retried(
+    lab: Lab, page: Page, panel: Any
+) -> None:
+    deploy(
+        lab, FAILING, "list(picky.map(range(8), return_exceptions=True)); picky.spawn_map(range(8))"
+    )
+    row = item(panel, "picky.").first
+    expect(row).to_contain_text("2 failed")
+    row.focus()
+    page.keyboard.press("Enter")
+    expect(row).to_contain_text("ValueError: bad input")
+    expect(row).to_contain_text("about to fail")
+    row.get_by_role("button", name="Traceback").first.click()
+    expect(row.get_by_role("region", name="Traceback")).to_contain_text("bad input")
+    panel.screenshot(path=ARTIFACTS / "sidebar-errors.png")
+    assert axe.findings(page, "#nbfn-sidebar") == []
+
+
+def test_workers_are_drained_and_stopped(lab: Lab, page: Page, panel: Any, wait_until: Any) -> None:
+    deploy(
+        lab,
+        "@app.function(serialized=True, scaledown_window=600)\ndef pid(): return os.getpid()",
+        "pid.remote()",
+    )
+
+    def workers() -> list[Any]:
+        return rows(lab, "workers", function="pid")
+
+    row = panel.locator("[data-worker]", has_text="pid").filter(has_text="idle")
+    [first] = wait_until(workers, "there is a worker")
+    row = panel.locator(f"[data-worker='{first['id']}']")
+    expect(row).to_contain_text(f"pid {first['pid']}")
+    row.get_by_role("button", name="Drain").click()
+    expect(row).to_have_count(0)
+    assert not psutil.pid_exists(first["pid"])
+    lab.run_python("import nbfn; nbfn.Function.from_name('real', 'pid').remote()")
+    [second] = wait_until(workers, "there is another one")
+    row = panel.locator(f"[data-worker='{second['id']}']")
+    row.get_by_role("button", name="Stop").click()
+    page.locator(".jp-Dialog").get_by_role("button", name="Stop").click()
+    expect(row).to_have_count(0)
+    wait_until(lambda: not psutil.pid_exists(second["pid"]), "the process has ended")
+
+
+def test_the_health_names_a_lost_worker(lab: Lab, panel: Any, wait_until: Any) -> None:
+    deploy(
+        lab,
+        "@app.function(serialized=True, retries=0)\ndef crash(): os.kill(os.getpid(), 9)",
+        "crash.spawn()",
+    )
+    panel.locator(".jp-AccordionPanel-title", has_text="Health").click()
+    expect(panel.get_by_text("Last lost workers")).to_be_visible()
+    expect(panel.locator(".jp-nbfn-health")).to_contain_text("signal 9")
+    expect(panel.locator(".jp-nbfn-health")).to_contain_text("crash")
+    panel.screenshot(path=ARTIFACTS / "sidebar-health.png")
+
+
+def test_a_spawned_call_whose_kernel_is_gone_is_detached(
+    lab: Lab,
+    open_notebook: Callable[..., Page],
+    run_all: Callable[[], None],
+    open_sidebar: Callable[[], Any],
+    wait_until: Any,
+) -> None:
+    open_notebook("detached.ipynb", LOAD, SLOW, "call = slow.spawn_map(range(3000)); print('made')")
+    panel = open_sidebar()
+    run_all()
+    running = item(panel, "slow.").filter(has_text="detached.ipynb")
+    expect(running).to_be_visible()
+    for session in lab.request("GET", "api/sessions"):
+        lab.request("DELETE", f"api/sessions/{session['id']}")
+    expect(item(panel, "Detached: their notebook is gone, 1")).to_be_visible()
+    expect(running).to_contain_text("detached")
+    running.get_by_role("button", name="Cancel").click()
+    expect(item(panel, "Detached")).to_have_count(0)
+    expect(running).to_contain_text("cancelled")
+
+
+def test_script_cells_and_sessions_are_not_functions(
+    lab: Lab,
+    open_notebook: Callable[..., Page],
+    run_all: Callable[[], None],
+    open_sidebar: Callable[[], Any],
+    wait_until: Any,
+) -> None:
+    """A session is apart, without Cancel, and ends only after a question."""
+    page = open_notebook("session.ipynb", "x = 12\nprint('there', x)", kernel="nbfn-remote")
+    panel = open_sidebar()
+    run_all()
+    expect(page.locator(".jp-OutputArea-output", has_text="there 12")).to_be_visible()
+    expect(item(panel, "Sessions of the remote kernel, 1")).to_be_visible()
+    row = panel.locator("[data-session]")
+    expect(row.get_by_role("button", name="Cancel")).to_have_count(0)
+    assert panel.locator("[data-function]").filter(has_text="session").count() == 0
+    row.focus()
+    page.keyboard.press("Delete")
+    dialog = page.locator(".jp-Dialog")
+    expect(dialog).to_contain_text("All variables of the notebook in that session are lost.")
+    dialog.get_by_role("button", name="Cancel").click()
+    expect(row).to_be_visible()
+    row.get_by_role("button", name="End the session").click()
+    dialog.get_by_role("button", name="End session").click()
+    expect(row).to_have_count(0)
+
+
+def test_the_filter_shows_this_notebook_only(
+    lab: Lab,
+    open_notebook: Callable[..., Page],
+    run_all: Callable[[], None],
+    open_sidebar: Callable[[], Any],
+) -> None:
+    deploy(lab, "@app.function(serialized=True)\ndef elsewhere(x): return x")
+    page = open_notebook("mine.ipynb", LOAD, "%%remote --app mine\ndef here(x):\n    return x")
+    panel = open_sidebar()
+    run_all()
+    expect(item(panel, "here,")).to_be_visible()
+    expect(item(panel, "elsewhere")).to_be_visible()
+    panel.get_by_text("This notebook").click()
+    expect(item(panel, "elsewhere")).to_have_count(0)
+    expect(item(panel, "here,")).to_be_visible()
+    panel.get_by_role("searchbox").fill("nothing like it")
+    panel.get_by_role("button", name="Show all").first.click()
+    expect(item(panel, "elsewhere")).to_be_visible()
+    assert page.evaluate("() => document.activeElement !== null")

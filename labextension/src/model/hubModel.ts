@@ -80,6 +80,17 @@ export class HubModel extends VDomModel {
     return this._overview !== null && this._connection !== 'running';
   }
 
+  /** When the server is asked again, after it has not responded; null otherwise. */
+  get retryAt(): Date | null {
+    const isWaiting = this._connection === 'unreachable' && this._isBehind;
+    return isWaiting ? this._nextCheck : null;
+  }
+
+  /** Set when `catchUp` is called next. */
+  set nextCheck(time: Date) {
+    this._nextCheck = time;
+  }
+
   get isStarting(): boolean {
     return this._starting;
   }
@@ -392,6 +403,7 @@ export class HubModel extends VDomModel {
   private _overview: IOverview | null = null;
   private _heardAt = -Infinity;
   private _isBehind = true;
+  private _nextCheck: Date | null = null;
   private _paused = false;
   private _early: IOverviewChange[] = [];
   private _problems: IProblem[] = [];

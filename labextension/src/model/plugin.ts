@@ -32,6 +32,9 @@ export const modelPlugin: JupyterFrontEndPlugin<IHubModel> = {
       frequency: { interval: CHECK_INTERVAL, backoff: false },
       standby: () => (model.isObserved ? 'when-hidden' : true)
     });
+    check.ticked.connect(() => {
+      model.nextCheck = new Date(Date.now() + CHECK_INTERVAL);
+    });
     const pause = (): void => {
       model.isPaused = document.hidden;
     };

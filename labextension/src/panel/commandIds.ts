@@ -38,10 +38,14 @@ export const PanelCommands = {
   showCall: 'nbfn:show-call',
   /** {callId} */
   cancelCall: 'nbfn:cancel-call',
+  /** {callId}: a session of the remote kernel; asks before it ends it. */
+  endSession: 'nbfn:end-session',
   /** {callId} */
   retryCall: 'nbfn:retry-call',
   /** {id} */
   copyId: 'nbfn:copy-id',
+  /** None: fetches everything that the panel shows. */
+  refresh: 'nbfn:refresh',
   /** {workerId} */
   drainWorker: 'nbfn:drain-worker',
   /** {workerId} */
