@@ -112,6 +112,14 @@ class CallSink:
             indices: The inputs.
         """
 
+    def run_again(self) -> bool:
+        """Called when another process asks that the inputs of an ended map which have no result run again.
+
+        Returns:
+            Whether this sink runs them.
+        """
+        return False
+
     def detach(self) -> bool:
         """Called when the loop over the results of a map was interrupted twice.
 

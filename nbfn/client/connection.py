@@ -13,6 +13,7 @@ import os
 import platform
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
@@ -44,6 +45,7 @@ MOST_ABANDONED = 1000
 #: Times in a row that a hub may be lost before it has answered anything; then all that waits fails.
 MOST_LOSSES = 10
 
+_NO_INPUTS = "The process that made the map no longer has inputs that can run again."
 _ABOUT_CALLS = (
     messages.Outputs,
     messages.Items,
@@ -85,6 +87,10 @@ class HubConnection:
         self._losses = 0  # in a row, of hubs that had not answered anything
         self._refused = False  # the hub reads no further messages from this connection
         self._numbers = itertools.count(1)
+        #: Maps that have ended and still have inputs which can run again.
+        self._ended_maps: weakref.WeakValueDictionary[str, ActiveCall] = (
+            weakref.WeakValueDictionary()
+        )
         self._calls: dict[str, ActiveCall] = {}
         # Calls that were forgotten before all outcomes had arrived.
         self._abandoned: deque[str] = deque(maxlen=MOST_ABANDONED)
@@ -181,6 +187,10 @@ class HubConnection:
         if not settled:
             self.send(messages.Release(call.id))
         return True
+
+    def keep_ended(self, call: ActiveCall) -> None:
+        """Note that an ended map has inputs which can run again, for as long as the map exists."""
+        self._ended_maps[call.id] = call
 
     def send(self, message: Message | Callable[[], Iterable[Message]]) -> None:
         """Queue a message, or a function that returns messages on the client's thread. Any thread; does not block."""
@@ -330,6 +340,10 @@ class HubConnection:
                 self._call_refused(arrived)
             case messages.AppOutput():
                 guarded(self._followed.get(arrived.app_id, _ignore), arrived)
+            case messages.RetryWanted():
+                ended = self._ended_maps.get(arrived.call)
+                count, problem = ended.retry_asked() if ended is not None else (0, _NO_INPUTS)
+                self.send(messages.RetryTaken(arrived.number, count, problem))
             case messages.OverviewChanges():
                 for callback in self._watchers:
                     guarded(callback, arrived)

@@ -63,6 +63,9 @@ class Connection(Protocol):
     def forget(self, call: ActiveCall, *, settled: bool) -> bool:
         """Remove a call; return False if it was removed before."""
 
+    def keep_ended(self, call: ActiveCall) -> None:
+        """Note that an ended map has inputs which can run again, for as long as the map exists."""
+
 
 class CallableFunction(Protocol):
     """What a call needs of a registered Function; `nbfn.client.registration.function_ref.HydratedFunction`."""
@@ -199,6 +202,14 @@ class ActiveCall:
         """Report the end to the sink."""
         self.waiting = False
         self.client.run_soon(lambda: guarded(self.sink.finished, status, error))
+
+    def retry_asked(self) -> tuple[int, str]:
+        """Run inputs of an ended map again because another process asks for it.
+
+        Returns:
+            The number of inputs, and why none runs again if that is so.
+        """
+        raise NotImplementedError
 
     def cancel(self) -> None:
         """Cancel all inputs; their outcomes still arrive. In a detached run nothing is cancelled."""

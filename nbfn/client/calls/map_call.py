@@ -91,6 +91,7 @@ class MapCall(MultiInputCall):
         self.over: Future[None] = Future()
         self.stuck = ""  # why no results are taken, if that is not up to the caller
         self.detached = False  # the loop over the results ends, and the call continues
+        self._tells_detached = False  # the hub is told that no loop waits for it
         self._history: list[Output] | None = []
         self._history_size = 0
         self._fail_fast = fail_fast
@@ -266,6 +267,20 @@ class MapCall(MultiInputCall):
             yield from self._stopping()
         elif self._cancelled:
             yield messages.Cancel(0, self.id)
+        if self._tells_detached:
+            yield messages.Detach(self.id)
+
+    def retry_asked(self) -> tuple[int, str]:
+        """See `ActiveCall.retry_asked`."""
+        count = self.retryable
+        if not count:
+            return (
+                0,
+                f"No input of map {self.id} can run again: all succeeded, or they were discarded.",
+            )
+        if self.sink.run_again():
+            return count, ""
+        return 0, f"Map {self.id} was made by a script: call retry() of its result there."
 
     def _log_counters(self) -> None:
         logger.debug(
@@ -344,6 +359,8 @@ class MapCall(MultiInputCall):
             if not self.detached:  # else `resume` is about to be called
                 self._history = None
         self._count_unread()
+        if self.counts.unsuccessful:
+            self.client.keep_ended(self)
         super().notify_end(status, error)
         settle(self.over)
 
@@ -442,7 +459,8 @@ class MapCall(MultiInputCall):
 
     def detach(self) -> None:
         """End the loop over the results with `Detached`; the call continues."""
-        self.detached = True
+        self.detached = self._tells_detached = True
+        self.client.send(messages.Detach(self.id))
         self._notify()
 
     @property

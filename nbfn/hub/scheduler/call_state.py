@@ -83,6 +83,8 @@ def _is_detached(t: HubState, call: Call) -> bool:
     """Whether no connected process made a call or follows it, although a process did make it."""
     if call.kind in ("schedule", "web"):
         return False
+    if call.detached:
+        return True
     clients = (t.clients.get(name) for name in (call.client, *call.watchers))
     return not any(client is not None and client.connected for client in clients)
 

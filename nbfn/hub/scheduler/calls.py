@@ -425,7 +425,9 @@ def input_fed(t: HubState, sender: str, message: m.FeedInput) -> None:
 def retry_requested(t: HubState, sender: str, message: m.RetryCall) -> None:
     """Load the failed inputs from the store, unless the call still runs."""
     call = t.calls.get(message.call)
-    if call is None:
+    if call is None and (ended := _ended_map(t, message.call)) is not None:
+        _ask_client(t, sender, message, ended)
+    elif call is None:
         t.emit(LoadFailures(sender, message.request, message.call, message.token))
     elif call.retried[0] == message.token:  # a repeated request: the answer was lost
         t.send(sender, m.CallRetried(message.request, call.retried[1]), after_commit=True)
@@ -435,6 +437,44 @@ def retry_requested(t: HubState, sender: str, message: m.RetryCall) -> None:
             "Retry it when it has ended, or cancel it first."
         )
         t.send(sender, m.Failed(message.request, "conflict", text))
+
+
+def _ended_map(t: HubState, call_id: str) -> Call | None:
+    found = (call for call, _ in reversed(t.history) if call.id == call_id)
+    return next((call for call in found if call.kind == "map" and not call.durable), None)
+
+
+def _ask_client(t: HubState, sender: str, message: m.RetryCall, call: Call) -> None:
+    """Have the client of an ended map run its inputs again: only it has them."""
+    client = t.clients.get(call.client)
+    if client is None or not client.connected:
+        text = f"Map {call.id} cannot be retried: the process that made it has ended, and only it has the inputs."
+        t.send(sender, m.Failed(message.request, "not_found", text))
+        return
+    number = t.new_lease()
+    t.asked_retries[number] = (client.id, sender, message.request)
+    t.send(client.id, m.RetryWanted(call.id, number))
+
+
+def retry_taken(t: HubState, sender: str, message: m.RetryTaken) -> None:
+    """Forward the answer of the client that made a map."""
+    client, asker, request = t.asked_retries.get(message.number, ("", "", 0))
+    if client != sender:
+        return
+    del t.asked_retries[message.number]
+    if message.problem:
+        t.send(asker, m.Failed(request, "invalid", message.problem))
+    else:
+        t.send(asker, m.CallRetried(request, message.count))
+
+
+def call_detached(t: HubState, sender: str, message: m.Detach) -> None:
+    """Note that no process waits for a map any more."""
+    call = t.calls.get(message.call)
+    if call is not None and call.client == sender:
+        call.detached = True
+        completion.report_progress(t, call)
+        t.changed()
 
 
 def failures_loaded(t: HubState, event: FailuresLoaded) -> None:

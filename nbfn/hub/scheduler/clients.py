@@ -49,6 +49,11 @@ def worker_gone(t: HubState, worker: str) -> None:
 
 def _remove(t: HubState, client: Client) -> None:
     del t.clients[client.id]
+    for number, (asked, asker, request) in list(t.asked_retries.items()):
+        if asked == client.id:
+            del t.asked_retries[number]
+            text = "The process that made the map has ended, and only it had the inputs."
+            t.send(asker, m.Failed(request, "not_found", text))
     for call_id in list(client.calls):
         call = t.calls.get(call_id)
         if call is None:

@@ -169,6 +169,7 @@ def _report_due(t: HubState, call: Call) -> None:
         return
     call.progress_sent_at = t.now
     _send_progress(t, call, after_commit=False)
+    t.changed()  # its row has other numbers
 
 
 def _send_progress(t: HubState, call: Call, *, after_commit: bool) -> None:

@@ -32,6 +32,7 @@ def retry(t: HubState, item: Input) -> bool:
         t.emit(SaveFailures(item.call.id, item.index, item.failures))
     item.call.retrying += 1
     t.after(min(delay, policy.max_delay), _try_again, item)
+    completion.report_progress(t, item.call)
     return True
 
 
@@ -51,4 +52,5 @@ def requeue(t: HubState, item: Input) -> None:
         call.pool.solo.append(item)
     else:
         call.pending.push(item, front=True)
+    completion.report_progress(t, call)
     t.touch(call.pool)

@@ -93,6 +93,7 @@ class Call:
         "created",
         "cut_short",
         "deployment",
+        "detached",
         "durable",
         "expected",
         "failed",
@@ -145,6 +146,7 @@ class Call:
         self.first_undispatched = 0  # no input from this index on was dispatched
         self.next_index = 0  # inputs arrive in order: lower indices have arrived
         self.cancelled = False
+        self.detached = False  # its client does not wait for it, and collects its results
         self.cut_short = False  # it was cancelled while more inputs could come
         self.failing = False  # its caller stopped it because of an error
         self.given_up = False  # its client was gone before it had sent all inputs
@@ -298,6 +300,7 @@ class Pool:
         "start_failures",
         "target_at_once",
         "waiting_for",
+        "was_starting",
         "workers",
     )
 
@@ -312,6 +315,7 @@ class Pool:
         self.idle: dict[str, Worker] = {}  # loaded, without any input; least recently used first
         self.binding: dict[str, Worker] = {}  # loading the function
         self.short = 0  # workers that it lacks
+        self.was_starting = False  # when its calls were last told: whether workers start
         self.busy = 0  # workers with inputs
         self.leased = 0  # inputs that workers have
         self.lent = 0  # workers that lend their slot while their input waits for other calls

@@ -73,6 +73,9 @@ def resize(t: HubState, pool: Pool) -> None:
     """Resize a pool to its wanted size, as far as workers are available."""
     if not _has_right_size(t, pool):
         _resize(t, pool)
+    if bool(pool.starting) != pool.was_starting:  # waiting calls are *starting*, no longer *queued*
+        pool.was_starting = not pool.was_starting
+        _report_to_callers(t, pool)
 
 
 def _resize(t: HubState, pool: Pool) -> None:

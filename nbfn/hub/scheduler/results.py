@@ -123,6 +123,8 @@ def update_availability(t: HubState, worker: Worker) -> None:
         pool.idle[worker.id] = worker
         if t.lacking or len(t.short) > (pool in t.short):
             t.supply_due = True  # another pool may need its resources
+    elif pool.prefetches:  # its next input, which may be of another call, runs now
+        completion.report_progress(t, next(iter(worker.leases.values())).call)
     nested_calls.note(t, worker)
     if pool.admits(worker):
         pool.ready[worker.id] = worker

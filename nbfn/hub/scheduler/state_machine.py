@@ -88,6 +88,8 @@ _MESSAGE_HANDLERS: dict[type[m.Message], Callable[[HubState, str, Any], None]] =
     m.GetCallGraph: call_graph_query.requested,
     m.GetInput: calls.input_requested,
     m.RetryCall: calls.retry_requested,
+    m.RetryTaken: calls.retry_taken,
+    m.Detach: calls.call_detached,
     m.TakeItems: calls.items_requested,
     m.ResultsTaken: back_pressure.results_taken,
     m.FeedInput: calls.input_fed,

@@ -312,6 +312,27 @@ class RetryCall(Message):
     token: str
 
 
+class RetryWanted(Message):
+    """Ask the client that made a map, which has ended, to run its inputs without a result again."""
+
+    call: str
+    number: int
+
+
+class RetryTaken(Message):
+    """Answer to `RetryWanted`: the number of inputs that run again, or why none does."""
+
+    number: Token
+    count: Count
+    problem: str = ""
+
+
+class Detach(Message):
+    """No process waits for a map any more; its client still collects its results."""
+
+    call: Id
+
+
 class CallRetried(Message):
     """Answer to `RetryCall`: the number of inputs that run again."""
 

@@ -330,6 +330,11 @@ class MapSink(CallSink):
             target=self.area.run, args=(self.run_failed, wanted), name="nbfn-retry", daemon=True
         ).start()
 
+    def run_again(self) -> bool:
+        """See `CallSink.run_again`."""
+        self.retry()
+        return True
+
     def run_failed(self, wanted: Iterable[int] | None = None) -> dict[int, Any]:
         """Run inputs without a result again, wait for them, and replace their old results.
 

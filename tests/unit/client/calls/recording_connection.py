@@ -50,6 +50,7 @@ class RecordingConnection:
     def __init__(self, folder: Path) -> None:
         self.places = Places(folder / "home", folder / "run", folder / "shm").create()
         self.serializer = Serializer(self.places, "cl-test")
+        self.calls_to_retry: list[ActiveCall] = []
         self.calls: dict[str, ActiveCall] = {}
         self.answers: deque[m.Message | Exception] = deque()  # to `request`, in turn
         self._outbox: deque[m.Message | Callable[[], Iterable[m.Message]]] = deque()
@@ -65,6 +66,9 @@ class RecordingConnection:
     def open(self, call: ActiveCall) -> None:
         self.calls[call.id] = call
         self.send(lambda: call.opening(resent=False))
+
+    def keep_ended(self, call: ActiveCall) -> None:
+        self.calls_to_retry.append(call)
 
     def track(self, call: ActiveCall) -> ActiveCall:
         return self.calls.setdefault(call.id, call)
