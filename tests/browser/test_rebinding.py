@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable
 from typing import Any
 
 from playwright.sync_api import Locator, Page, expect
+
+from nbfn.jupyter.views.display_registry import CALL_MIME
 
 from .conftest import ARTIFACTS, TOKEN
 
@@ -59,3 +63,191 @@ def test_a_spawned_call_is_live_again_after_a_reload_with_its_kernel(
     (lab.work / "gate-of-spawn").touch()
     expect(page.locator(".jp-nbfn-snapshot")).to_contain_text("30")
     expect(page.locator(".jp-nbfn-handle-root")).to_have_count(0)
+
+
+def end_kernels(lab: Any) -> None:
+    for session in lab.request("GET", "api/sessions"):
+        lab.request("DELETE", f"api/sessions/{session['id']}")
+
+
+def from_hub(page: Page, number: int = 0) -> Locator:
+    """A display that is drawn from the hub."""
+    return display(page, number).locator(".jp-nbfn-call")
+
+
+def test_a_spawned_call_is_drawn_from_the_hub_when_its_kernel_is_gone(
+    lab: Any,
+    page: Page,
+    open_notebook: Callable[..., Page],
+    run_all: Callable[[], None],
+    use_theme: Callable[[str], None],
+) -> None:
+    name = "rebind-gone.ipynb"
+    code = "calls = [wait.spawn(x, 'gate-of-gone') for x in (3, 5, 3)]\n"
+    open_notebook(name, *cells(lab, code + "display(*calls)"))
+    run_all()
+    expect(page.locator(".jp-nbfn-handle-root")).to_have_count(3)
+    expect(page.locator(".jp-nbfn-handle-root").nth(2)).to_contain_text("running")
+    save(page)
+    end_kernels(lab)
+    open_again(lab, page, name)
+    for number in range(3):
+        expect(from_hub(page, number)).to_contain_text("wait v1")
+    expect(from_hub(page).locator(".jp-nbfn-call-output")).to_contain_text("looks at 3")
+    from_hub(page, 2).get_by_role("button", name="Cancel").click()
+    expect(from_hub(page, 2)).to_contain_text("cancelled")
+    for theme in ("Dark", "Light"):
+        use_theme(f"JupyterLab {theme}")
+        page.screenshot(path=ARTIFACTS / f"rebind-gone-{theme.lower()}.png")
+    (lab.work / "gate-of-gone").touch()
+    expect(from_hub(page)).to_contain_text("succeeded")
+    expect(from_hub(page)).to_contain_text("has seen 3")
+    expect(from_hub(page)).to_contain_text("30")
+    expect(from_hub(page, 1)).to_contain_text("ValueError: five")
+    from_hub(page, 1).get_by_role("button", name="Retry failed (1)").click()
+    expect(from_hub(page, 1)).to_contain_text("running")
+    expect(from_hub(page, 1)).to_contain_text("failed")
+    page.screenshot(path=ARTIFACTS / "rebind-gone-ended.png")
+
+
+def test_displays_of_a_restarted_kernel_are_drawn_from_the_hub(
+    lab: Any, page: Page, open_notebook: Callable[..., Page], run_all: Callable[[], None]
+) -> None:
+    name = "rebind-restarted.ipynb"
+    code = "call = wait.spawn(3, 'gate-of-restarted')\ncall"
+    open_notebook(name, *cells(lab, code))
+    run_all()
+    widget = page.locator(".jp-nbfn-handle-root")
+    expect(widget).to_contain_text("running")
+    page.evaluate(
+        "async () => { await jupyterapp.shell.currentWidget.sessionContext.restartKernel() }"
+    )
+    expect(from_hub(page)).to_contain_text("wait v1")  # without a reload
+    expect(widget).to_have_count(0)
+    save(page)
+    open_again(lab, page, name)
+    expect(from_hub(page)).to_contain_text("wait v1")
+    (lab.work / "gate-of-restarted").touch()
+    expect(from_hub(page)).to_contain_text("succeeded")
+
+
+def test_a_map_and_a_busy_kernel(
+    lab: Any, page: Page, open_notebook: Callable[..., Page], run_all: Callable[[], None]
+) -> None:
+    """The kernel is busy until the map ends: meanwhile its display is drawn from the hub."""
+    name = "rebind-map.ipynb"
+    wait = WAIT.replace(" --quiet", "").format(root=str(lab.work))
+    code = "found = list(wait.map([1, 2, 3, 4], ['gate-of-map'] * 4))\nsum(found)"
+    open_notebook(name, LOAD, wait, code)
+    run_all()
+    expect(page.locator(".jp-nbfn-map-root")).to_contain_text("2 / 4")
+    save(page)
+    open_again(lab, page, name)
+    expect(from_hub(page)).to_contain_text("2 succeeded, ")
+    expect(from_hub(page)).to_contain_text("looks at 3")
+    page.screenshot(path=ARTIFACTS / "rebind-map.png")
+    (lab.work / "gate-of-map").touch()
+    expect(page.locator(".jp-nbfn-snapshot", has_text="4 ")).to_be_visible()
+    expect(page.locator(".jp-nbfn-call")).to_have_count(0)
+
+
+def test_a_display_that_was_not_saved_is_added_when_the_kernel_is_free(
+    lab: Any, page: Page, open_notebook: Callable[..., Page], run_all: Callable[[], None]
+) -> None:
+    name = "rebind-unsaved.ipynb"
+    wait = WAIT.replace(" --quiet", "").format(root=str(lab.work))
+    code = "found = list(wait.map([1, 3], ['gate-of-unsaved'] * 2))"
+    open_notebook(name, LOAD, wait, code)
+    save(page)
+    run_all()
+    expect(page.locator(".jp-nbfn-map-root")).to_contain_text("1 / 2")
+    open_again(lab, page, name)
+    expect(page.locator(".jp-Notebook")).to_be_visible()
+    expect(page.locator(".jp-nbfn-display")).to_have_count(0)
+    (lab.work / "gate-of-unsaved").touch()
+    expect(page.locator(".jp-nbfn-display")).to_contain_text("wait.map")
+
+
+def test_without_a_hub_a_display_says_as_of_when_it_is_and_what_to_type(
+    lab: Any, page: Page, open_notebook: Callable[..., Page], run_all: Callable[[], None]
+) -> None:
+    name = "rebind-no-hub.ipynb"
+    open_notebook(name, *cells(lab, "call = wait.spawn(3, 'gate-of-no-hub')\ncall"))
+    run_all()
+    expect(page.locator(".jp-nbfn-handle-root")).to_contain_text("running")
+    save(page)
+    end_kernels(lab)
+    open_again(lab, page, name)
+    expect(from_hub(page)).to_contain_text("wait v1")
+    lab.stop_hub()
+    expect(from_hub(page)).to_contain_text("the hub does not answer")
+    expect(from_hub(page)).to_contain_text("%fn attach fc-")
+    expect(from_hub(page).get_by_role("button", name="Cancel")).to_be_hidden()
+    page.screenshot(path=ARTIFACTS / "rebind-no-hub.png")
+    open_again(lab, page, name)
+    saved = display(page).locator(".jp-nbfn-snapshot")
+    expect(saved).to_contain_text("as of ")
+    expect(saved).to_contain_text("%fn attach fc-")
+    lab.run_python("import nbfn; nbfn.calls()")  # starts the hub, which goes on with the call
+    (lab.work / "gate-of-no-hub").touch()
+    expect(from_hub(page)).to_contain_text("succeeded")
+
+
+def test_the_saved_text_is_as_of_the_save(
+    lab: Any,
+    page: Page,
+    open_notebook: Callable[..., Page],
+    run_all: Callable[[], None],
+    wait_until: Callable[..., Any],
+) -> None:
+    name = "rebind-saved.ipynb"
+    wait = WAIT.replace(" --quiet", "").format(root=str(lab.work))
+    code = "for_all = wait.map(range(4), ['gate-of-saved'] * 4)\nfor_all"
+    open_notebook(name, LOAD, wait, code, "call = wait.spawn(3, 'gate-of-saved')\ncall")
+    run_all()
+    expect(page.locator(".jp-nbfn-map-root")).to_contain_text("3 / 4")
+    expect(page.locator(".jp-nbfn-handle-root")).to_contain_text("running")
+
+    def saved() -> list[str]:
+        save(page)
+        notebook = json.loads((lab.work / name).read_text())
+        outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", ())]
+        shown = [output["data"] for output in outputs if CALL_MIME in output.get("data", {})]
+        return ["".join(data["text/plain"]) for data in shown]
+
+    mapped, spawned = wait_until(
+        lambda: texts if "3 succeeded" in (texts := saved())[0] else None, "the counts are saved"
+    )
+    assert re.fullmatch(
+        r"● wait v1 · running [\d:.]+ ?s? · fc-\w{4} · 3 succeeded, 1 running of 4 · as of .*shows it",
+        mapped,
+    )
+    assert spawned.startswith("● wait v1 · running")
+    (lab.work / "gate-of-saved").touch()
+    expect(page.locator(".jp-nbfn-handle-root")).to_have_count(0)
+    mapped, spawned = saved()
+    assert mapped.startswith("✓ wait.map · ")
+    assert spawned.endswith("\n  30")
+
+
+def test_in_notebook_7_a_display_is_live_again(
+    lab: Any, page: Page, open_notebook: Callable[..., Page], run_all: Callable[[], None]
+) -> None:
+    name = "rebind-notebook-7.ipynb"
+    open_notebook(name, *cells(lab, "call = wait.spawn(3, 'gate-of-notebook-7')\ncall"))
+    run_all()
+    expect(page.locator(".jp-nbfn-handle-root")).to_contain_text("running")
+    save(page)
+    other = page.context.new_page()  # not checked for errors: Notebook 7 has some of its own
+    try:
+        other.goto(f"{lab.url}/notebooks/{name}?token={TOKEN}")
+        widget = display(other).locator(".jp-nbfn-handle-root")
+        expect(widget).to_contain_text("running")  # its kernel lives
+        end_kernels(lab)
+        other.reload()
+        expect(from_hub(other)).to_contain_text("wait v1")
+        (lab.work / "gate-of-notebook-7").touch()
+        expect(from_hub(other)).to_contain_text("succeeded")
+        other.screenshot(path=ARTIFACTS / "rebind-notebook-7.png")
+    finally:
+        other.close()

@@ -127,21 +127,16 @@ export class CallRenderer extends Panel implements IRenderMime.IRenderer {
 
   /** Show the hub's view once the hub knows more than the bundle. */
   private _onHubChanged(call: HubCall): void {
-    const details = call.details;
-    if (details === null || this._view !== null || this._part === null) {
+    const row = call.row;
+    if (row === null || this._view !== null || this._part === null) {
       return;
     }
-    const isNews =
-      this._shown?.ended !== true ||
-      !isOver(details.call.state) ||
-      details.retriable > 0;
-    if (isNews) {
+    const ended = this._shown?.ended === true;
+    if (!ended || !isOver(row.state) || call.retriable > 0) {
       this._view = new CallView({ call, trans: this._displays.trans });
       this._part.hide();
       this.addWidget(this._view);
       void call.follow();
-    } else {
-      call.dispose();
     }
   }
 

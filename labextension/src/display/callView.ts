@@ -3,12 +3,7 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 import { Widget } from '@lumino/widgets';
 
 import { clock, duration } from '../model/format';
-import type {
-  CallState,
-  ICallDetails,
-  ICallRow,
-  IErrorGroup
-} from '../model/schema';
+import type { CallState, ICallRow, IErrorGroup } from '../model/schema';
 import { isOver, type HubCall } from './hubCall';
 
 /** Marks distinguish states without colours; as in nbfn/jupyter/views/status_style.py. */
@@ -64,39 +59,35 @@ export class CallView extends Widget {
 
   /** Update everything; nodes are kept, so that focus and selection are kept. */
   private _show(): void {
-    const details = this._call.details;
-    if (details === null) {
+    const { row, details } = this._call;
+    if (row === null) {
       return;
     }
-    const row = details.call;
     this.node.dataset.state = row.state;
     this._mark.textContent = MARKS[row.state];
     this._title.textContent = row.version
       ? `${row.function} v${row.version}`
       : row.function;
-    this._status.textContent = this._summary(details);
-    this._showButtons(details);
+    this._status.textContent = this._summary(row);
+    this._showButtons(row);
     this._showBar(row);
-    this._setText(this._note, this._noteText(details));
-    this._setText(this._result, details.result ?? details.traceback ?? '');
-    this._showErrors(details.traceback ? [] : details.errors);
+    this._setText(this._note, this._noteText(row));
+    this._setText(this._result, details?.result ?? details?.traceback ?? '');
+    this._showErrors(details?.traceback ? [] : (details?.errors ?? []));
     this._showOutput();
   }
 
   /** Update the elapsed time. */
   private _tick(): void {
-    const details = this._call.details;
-    if (details && !isOver(details.call.state) && this._call.isLive) {
-      this._status.textContent = this._summary(details);
+    const row = this._call.row;
+    if (row && !isOver(row.state) && this._call.isLive) {
+      this._status.textContent = this._summary(row);
     }
   }
 
-  private _summary(details: ICallDetails): string {
-    const row = details.call;
-    const passed = this._call.isLive ? Date.now() - this._call.receivedAt : 0;
-    const end = row.ended ?? details.now + passed / 1000;
+  private _summary(row: ICallRow): string {
     return [
-      `${this._word(row.state)} ${duration(Math.max(0, end - row.started))}`,
+      `${this._word(row.state)} ${duration(this._call.seconds)}`,
       row.id.slice(0, 7),
       ...(row.total === 1 ? [] : [this._counts(row)])
     ].join(' · ');
@@ -132,24 +123,14 @@ export class CallView extends Widget {
     return this._trans.__('%1 of %2', shown.join(', ') || '0', total);
   }
 
-  private _noteText(details: ICallDetails): string {
+  private _noteText(row: ICallRow): string {
     const parts: string[] = [];
-    if (details.waiting_for && !isOver(details.call.state)) {
-      parts.push(details.waiting_for);
+    const waitsFor = this._call.details?.waiting_for;
+    if (waitsFor && row.state === 'queued') {
+      parts.push(waitsFor);
     }
     if (!this._call.isLive) {
-      const time = clock(new Date(this._call.receivedAt));
-      const from = `nbfn.FunctionCall.from_id("${this._call.id}")`;
-      parts.push(
-        details.call.durable
-          ? this._trans.__(
-              'as of %1: the hub does not answer. When it does, this goes on; so does %fn attach %2, or %3.',
-              time,
-              this._call.id,
-              from
-            )
-          : this._trans.__('as of %1: the hub does not answer.', time)
-      );
+      parts.push(this._stale(row));
     }
     if (this._problem) {
       parts.push(this._problem);
@@ -157,11 +138,30 @@ export class CallView extends Widget {
     return parts.join(' · ');
   }
 
-  private _showButtons(details: ICallDetails): void {
-    const live = this._call.isLive;
-    const over = isOver(details.call.state);
-    this._label(this._cancel, this._trans.__('Cancel'), !over && live);
-    const row = details.call;
+  /** As of when this is, and what to type. */
+  private _stale(row: ICallRow): string {
+    const time = clock(new Date(this._call.asOf));
+    if (this._call.isUnknown) {
+      return this._trans.__(
+        'as of %1; the hub does not know this call any more',
+        time
+      );
+    }
+    if (!row.durable) {
+      return this._trans.__('as of %1; the hub does not answer', time);
+    }
+    return this._trans.__(
+      'as of %1; the hub does not answer. Later: %fn attach %2, or nbfn.FunctionCall.from_id("%3")',
+      time,
+      row.id,
+      row.id
+    );
+  }
+
+  private _showButtons(row: ICallRow): void {
+    const { isLive, retriable } = this._call;
+    const over = isOver(row.state);
+    this._label(this._cancel, this._trans.__('Cancel'), !over && isLive);
     const words = [
       ...(row.failed ? [this._trans.__('failed')] : []),
       ...(row.cancelled ? [this._trans.__('cancelled')] : []),
@@ -171,10 +171,10 @@ export class CallView extends Widget {
     const which = words.length
       ? this._trans.__('%1 and %2', words.join(', '), last)
       : last;
-    const count = details.retriable.toLocaleString('en-US');
+    const count = retriable.toLocaleString('en-US');
     const label = this._trans.__('Retry %1 (%2)', which, count);
-    this._label(this._retry, label, over && live && details.retriable > 0);
-    this._label(this._logs, this._trans.__('Logs'), live || this._isOpen);
+    this._label(this._retry, label, over && isLive && retriable > 0);
+    this._label(this._logs, this._trans.__('Logs'), isLive || this._isOpen);
     this._logs.setAttribute('aria-expanded', String(this._isOpen));
     this._label(this._copy, this._trans.__('Copy id'), true);
   }
@@ -268,7 +268,7 @@ export class CallView extends Widget {
 
   private _label(button: HTMLButtonElement, text: string, on: boolean): void {
     button.hidden = !on;
-    button.textContent = text;
+    button.textContent = on ? text : '';
   }
 
   private _setText(node: HTMLElement, text: string): void {

@@ -3,7 +3,12 @@ import type { IDisposable } from '@lumino/disposable';
 import { Signal, type ISignal } from '@lumino/signaling';
 
 import { RequestError } from '../model/request';
-import type { ICallDetails, ILogRow, ILogsPage } from '../model/schema';
+import type {
+  ICallDetails,
+  ICallRow,
+  ILogRow,
+  ILogsPage
+} from '../model/schema';
 import type { ICallRequests } from './callRequests';
 
 /** Milliseconds between two requests of details while the call changes. */
@@ -19,8 +24,10 @@ export interface ICallRows {
   readonly changed: ISignal<unknown, unknown>;
   /** Whether the hub answers. */
   readonly isConnected: boolean;
-  /** A text that differs whenever the row of a call has changed; null without a row. */
-  mark(call: string): string | null;
+  /** The row of a call; null if it is not among the recent calls. The same object as long as nothing changes. */
+  row(call: string): ICallRow | null;
+  /** The time on the hub's clock, in seconds since 1970. */
+  now(): number;
   /** Receive changes until the result is disposed. */
   observe(): IDisposable;
 }
@@ -45,24 +52,47 @@ export class HubCall implements IDisposable {
     return this._changed;
   }
 
-  /** null until the hub has answered, and if it does not know the call. */
+  /** The newest row; null until the hub has answered, and if it does not know the call. */
+  get row(): ICallRow | null {
+    return this._rows.row(this.id) ?? this._details?.call ?? null;
+  }
+
+  /** Result, errors and the like; null until the hub has answered. */
   get details(): ICallDetails | null {
     return this._details;
   }
 
-  /** When the details were received, in milliseconds since 1970. */
-  get receivedAt(): number {
-    return this._receivedAt;
+  /** When the row was current, in milliseconds since 1970. */
+  get asOf(): number {
+    return this._asOf;
   }
 
-  /** Whether the last request succeeded, and the hub still answers. */
+  /** The seconds that the call has taken. */
+  get seconds(): number {
+    const row = this.row;
+    const now = this.isLive ? this._rows.now() : this._asOf / 1000;
+    return row ? Math.max(0, (row.ended ?? now) - row.started) : 0;
+  }
+
+  /** The inputs that a retry would run. */
+  get retriable(): number {
+    const row = this.row;
+    if (!row?.durable) {
+      return 0;
+    }
+    const all = row.failed + row.cancelled + row.not_run;
+    return Math.min(all, this._details?.retriable ?? all);
+  }
+
+  /** Whether the hub answers, so that the row is current. */
   get isLive(): boolean {
-    return this._details !== null && !this._problem && this._rows.isConnected;
+    const known = this._rows.row(this.id) !== null || !this._problem;
+    return this._rows.isConnected && known;
   }
 
   /** Whether the hub has answered that it does not know the call. */
   get isUnknown(): boolean {
-    return this._isUnknown;
+    return this._isUnknown && this._rows.isConnected;
   }
 
   /** Why the last request failed; empty if it succeeded. */
@@ -91,11 +121,11 @@ export class HubCall implements IDisposable {
 
   /** Request the details now. */
   async refresh(): Promise<void> {
-    this._mark = this._rows.mark(this.id);
+    this._seen = this._rows.row(this.id);
     this._requestedAt = Date.now();
     try {
       this._details = await this._requests.details(this.id);
-      this._receivedAt = Date.now();
+      this._asOf = Date.now();
       this._problem = '';
       this._isUnknown = false;
     } catch (reason) {
@@ -146,12 +176,18 @@ export class HubCall implements IDisposable {
   }
 
   private _onRows(): void {
-    const mark = this._rows.mark(this.id);
+    const row = this._rows.row(this.id);
     const connected = this._rows.isConnected;
+    if (connected && row !== null) {
+      this._asOf = Date.now();
+    }
     const missed = connected && this._problem !== '' && !this._isUnknown;
-    if (mark !== this._mark || missed) {
+    const isNew = row !== this._seen;
+    if (isNew || missed) {
+      this._seen = row;
       this._refreshSoon();
-    } else if (this._wasConnected !== connected) {
+    }
+    if (isNew || this._wasConnected !== connected) {
       this._emit();
     }
     this._wasConnected = connected;
@@ -178,10 +214,10 @@ export class HubCall implements IDisposable {
   private readonly _observation: IDisposable;
   private readonly _changed = new Signal<this, void>(this);
   private _details: ICallDetails | null = null;
-  private _receivedAt = 0;
+  private _asOf = Date.now();
   private _requestedAt = 0;
   private _problem = '';
-  private _mark: string | null = null;
+  private _seen: ICallRow | null = null;
   private _wasConnected = true;
   private _lines: ILogRow[] = [];
   private _after = 0;

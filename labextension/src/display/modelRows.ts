@@ -2,6 +2,7 @@
 import type { IDisposable } from '@lumino/disposable';
 import type { ISignal } from '@lumino/signaling';
 
+import type { ICallRow } from '../model/schema';
 import type { IHubModel } from '../model/tokens';
 import type { ICallRows } from './hubCall';
 
@@ -17,10 +18,13 @@ export class ModelRows implements ICallRows {
     return connection === null || connection === 'running';
   }
 
-  mark(call: string): string | null {
+  row(call: string): ICallRow | null {
     const rows = this._model.overview?.calls ?? [];
-    const row = rows.find(each => each.id === call);
-    return row ? JSON.stringify({ ...row, age: 0, since: 0 }) : null;
+    return rows.find(each => each.id === call) ?? null;
+  }
+
+  now(): number {
+    return this._model.now;
   }
 
   observe(): IDisposable {
