@@ -76,26 +76,28 @@ class ForkServer(WorkerServer[_ForkedWorker]):
         trackers_end_by = time.monotonic() + TRACKER_TIMEOUT
         for _ in range(10):
             orphans = self._orphans()
-            while orphans and all(map(procfs.is_tracker, orphans)):
-                if time.monotonic() >= trackers_end_by:
-                    break
-                orphans = [pid for pid in orphans if not _has_ended(pid)]
-                time.sleep(0.001)
+            if all(map(procfs.is_tracker, orphans)):
+                orphans = _wait_for(orphans, trackers_end_by)
             if not orphans:
                 return
             if time.monotonic() < trackers_end_by:
                 orphans = [pid for pid in orphans if not procfs.is_tracker(pid)]
             procfs.kill(*orphans)
             # When they have ended, their children become ours. One that the kernel does not end now is left for later.
-            deadline = time.monotonic() + 0.2
-            while orphans and time.monotonic() < deadline:
-                orphans = [pid for pid in orphans if not _has_ended(pid)]
-                time.sleep(0.001)
+            _wait_for(orphans, time.monotonic() + 0.2)
 
     def _orphans(self) -> list[int]:
         me = os.getpid()
         table = procfs.processes().values()
         return [p.pid for p in table if p.parent == me and p.pid not in self._children]
+
+
+def _wait_for(pids: list[int], deadline: float) -> list[int]:
+    """Wait until processes have ended, or until a time; return those that have not."""
+    while pids and time.monotonic() < deadline:
+        pids = [pid for pid in pids if not _has_ended(pid)]
+        time.sleep(0.001)
+    return pids
 
 
 def _has_ended(pid: int) -> bool:

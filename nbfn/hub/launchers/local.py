@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import itertools
 import json
 import logging
 import os
 import queue
-import re
 import socket
 import subprocess
 import sys
@@ -191,12 +191,10 @@ def python_path(executable: str, environment: Mapping[str, str]) -> dict[str, st
     """Return the PYTHONPATH by which another Python finds a development install of nbfn."""
     if executable == sys.executable:
         return {}
-    found = []
-    for name in ("nbfn", "nbfn_kernel"):
-        spec = importlib.util.find_spec(name)
-        where = Path(spec.origin).parent.parent if spec is not None and spec.origin else None
-        if where is not None and where.name not in {"site-packages", "dist-packages"}:
-            found.append(str(where))
+    specs = [importlib.util.find_spec(name) for name in ("nbfn", "nbfn_kernel")]
+    places = [Path(spec.origin).parent.parent for spec in specs if spec and spec.origin]
+    installed = {"site-packages", "dist-packages"}
+    found = [str(place) for place in places if place.name not in installed]
     if given := environment.get("PYTHONPATH"):
         found.append(given)
     return {"PYTHONPATH": os.pathsep.join(found)} if found else {}
@@ -300,6 +298,12 @@ class LocalLauncher:
         with contextlib.suppress(OSError, ValueError):  # the first submit will say so
             self._server(executable)
 
+    def _note_end(self, report: Report) -> None:
+        if isinstance(report, Exit | Failed):
+            self._holders.pop(report.worker, None)
+        if isinstance(report, Exit) and not report.ordered and report.exit_code != 0:
+            self._failed_workers += 1
+
     def poll(self) -> list[Report]:
         """See `Launcher.poll`; also does what is due, so call it at least once a second."""
         self._wakeup.clear()
@@ -313,11 +317,7 @@ class LocalLauncher:
             if isinstance(source, AdoptedWorker):
                 source.kill_if_overdue(now)
         for report in (reports := self._reports):
-            if isinstance(report, Exit | Failed):
-                self._holders.pop(report.worker, None)
-                self._failed_workers += (
-                    isinstance(report, Exit) and not report.ordered and report.exit_code != 0
-                )
+            self._note_end(report)
         if self._failed_workers >= COUNT_LOGS_AFTER:
             self._failed_workers = 0
             _prune(self._places, _processes_of(self._places))
@@ -447,10 +447,9 @@ def _prune(places: Places, ours: set[int], *, at_start: bool = False) -> None:
         found = [path for pattern in patterns for path in places.logs.glob(pattern)]
         ended = [path for path in found if path.stem not in used]
         ended.sort(key=lambda path: path.stat().st_mtime, reverse=True)
-        telling = [
-            path for path in ended if not at_start or path.suffix != ".log" or path.stat().st_size
-        ]
-        for path in {*ended} - {*telling[:MAX_LOGS]}:
+        empty = {path for path in ended if path.suffix == ".log" and not path.stat().st_size}
+        kept = [path for path in ended if not (at_start and path in empty)]
+        for path in {*ended} - {*kept[:MAX_LOGS]}:
             path.unlink(missing_ok=True)
 
 
@@ -477,8 +476,7 @@ def machine_gpus(devices: Path = Path("/dev")) -> tuple[str, ...]:
     """Return what each GPU is called in CUDA_VISIBLE_DEVICES; that variable may have hidden some."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
-        named = [name.strip() for name in visible.split(",")]
-        stop = next((n for n, name in enumerate(named) if name in {"", "-1"}), len(named))
-        return tuple(named[:stop])
-    found = (re.fullmatch(r"nvidia(\d+)", path.name) for path in devices.glob("nvidia*"))
-    return tuple(str(number) for number in sorted(int(match[1]) for match in found if match))
+        names = (name.strip() for name in visible.split(","))
+        return tuple(itertools.takewhile(lambda name: name not in {"", "-1"}, names))
+    numbers = (path.name.removeprefix("nvidia") for path in devices.glob("nvidia*"))
+    return tuple(sorted((number for number in numbers if number.isdecimal()), key=int))

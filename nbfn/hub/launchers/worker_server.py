@@ -10,6 +10,7 @@ from __future__ import annotations
 import abc
 import contextlib
 import json
+import math
 import mmap
 import os
 import select
@@ -139,15 +140,14 @@ class WorkerServer(abc.ABC, Generic[Forked]):
         sources = [self._wakeup_read]
         if self._control is not None:
             sources.append(self._control.fileno())
-        until = min((child.kill_at for child in self._children.values()), default=float("inf"))
-        timeout = max(0.0, until - time.monotonic()) if until != float("inf") else None
-        if any(child.limit for child in self._children.values()):
-            timeout = (
-                MEMORY_CHECK_INTERVAL if timeout is None else min(MEMORY_CHECK_INTERVAL, timeout)
-            )
+        children, now = self._children.values(), time.monotonic()
+        limits = [max(0.0, child.kill_at - now) for child in children]
+        if any(child.limit for child in children):
+            limits.append(MEMORY_CHECK_INTERVAL)
         if self._control is None:
-            timeout = HUB_CHECK_INTERVAL if timeout is None else min(HUB_CHECK_INTERVAL, timeout)
-        return select.select(sources, [], [], timeout)[0]
+            limits.append(HUB_CHECK_INTERVAL)
+        timeout = min(limits, default=math.inf)
+        return select.select(sources, [], [], None if timeout == math.inf else timeout)[0]
 
     def _orders(self) -> list[dict[str, Any]]:
         assert self._control is not None

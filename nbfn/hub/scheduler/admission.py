@@ -8,7 +8,7 @@ free when it starts, and are not reserved after that: a cell that calls a Functi
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from nbfn.hub.scheduler.hub_state import HubState
@@ -77,17 +77,20 @@ def free_gpus(t: HubState) -> tuple[str, ...]:
 
 def _needs(t: HubState, pool: Pool, held_by: list[Worker]) -> Iterator[_Need]:
     wants, limits = pool.definition.resources, t.limits
-    pools = [worker.pool for worker in held_by if worker.pool is not None]
-    others = [pool.definition.resources for pool in pools]
-    if wants.cpu and wants.cpu > 0:
-        held = sum(p.definition.resources.cpu or 0.0 for p in pools if not p.is_session)
-        yield _Need(_cores(wants.cpu), wants.cpu, limits.cpu, held)
-    if wants.memory and wants.memory > 0 and limits.memory:
-        taken = sum(other.memory or 0 for other in others)
-        yield _Need(_bytes(wants.memory), wants.memory, limits.memory, taken)
-    if wants.gpus and wants.gpus > 0:
-        busy = sum(other.gpus or 0 for other in others)
-        yield _Need(_gpus(wants.gpus), wants.gpus, len(limits.gpus), busy)
+    cpu, memory, gpus = wants.cpu or 0.0, wants.memory or 0, wants.gpus or 0
+    if cpu > 0:
+        yield _Need(_cores(cpu), cpu, limits.cpu, _held(held_by, "cpu", sessions=False))
+    if memory > 0 and limits.memory:
+        yield _Need(_bytes(memory), memory, limits.memory, _held(held_by, "memory"))
+    if gpus > 0:
+        yield _Need(_gpus(gpus), gpus, len(limits.gpus), _held(held_by, "gpus"))
+
+
+def _held(workers: Sequence[Worker], resource: str, *, sessions: bool = True) -> float:
+    """Return how much of a resource workers hold."""
+    pools = [worker.pool for worker in workers if worker.pool is not None]
+    counted = [pool.definition.resources for pool in pools if sessions or not pool.is_session]
+    return sum(getattr(needs, resource) or 0 for needs in counted)
 
 
 def _amount(shown: str, total: float) -> str:

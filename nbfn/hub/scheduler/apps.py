@@ -38,20 +38,23 @@ from nbfn.protocol import messages as m
 # --- registration --------------------------------------------------------------------------------
 
 
-def function_put(t: HubState, sender: str, message: m.Register) -> None:
-    """Register a version; unless it is staged, it becomes current and older versions' pools are retired."""
+def _refusal(t: HubState, sender: str, message: m.Register) -> tuple[str, str]:
+    """Return the code and the reason why a Function cannot be registered; the reason is "" if it can."""
     if problem := _closed(t, message.app_id, message.environment_name):
-        t.send(sender, m.Failed(message.request, "not_found", problem))
-        return
+        return "not_found", problem
     if taken := web_endpoints.collision(t, sender, message):
-        t.send(sender, m.Failed(message.request, "conflict", taken))
-        return
+        return "conflict", taken
     schedule = message.definition.schedule
     if schedule is not None and (problem := cron_times.problem(schedule)):
-        t.send(sender, m.Failed(message.request, "invalid", problem))
-        return
-    if lacking := secret_store.missing(t, message.environment_name, message.definition):
-        t.send(sender, m.Failed(message.request, "not_found", lacking))
+        return "invalid", problem
+    return "not_found", secret_store.missing(t, message.environment_name, message.definition)
+
+
+def function_put(t: HubState, sender: str, message: m.Register) -> None:
+    """Register a version; unless it is staged, it becomes current and older versions' pools are retired."""
+    code, problem = _refusal(t, sender, message)
+    if problem:
+        t.send(sender, m.Failed(message.request, code, problem))
         return
     for record in web_endpoints.taken_over(t, sender, message):
         retire(t, record)
@@ -138,6 +141,12 @@ def app_deployed(t: HubState, sender: str, message: m.Deploy) -> None:
     t.changed()
 
 
+def _clear_overrides(t: HubState, record: FunctionRecord) -> None:
+    for overridden in [one for one in record.with_variants if one.overrides]:
+        overridden.overrides.clear()
+        t.emit(SaveSettings(overridden.id, {}))
+
+
 def _make_current(
     t: HubState,
     app: AppRecord,
@@ -163,9 +172,7 @@ def _make_current(
             renewed |= {(one.id, one.latest) for one in record.with_variants}
             t.emit(SaveFunction(record, record.latest))
         elif afresh:
-            for overridden in [one for one in record.with_variants if one.overrides]:
-                overridden.overrides.clear()
-                t.emit(SaveSettings(overridden.id, {}))
+            _clear_overrides(t, record)
         _activate(t, record)
     return renewed
 
@@ -445,35 +452,41 @@ def app_followed(t: HubState, sender: str, message: m.FollowApp) -> None:
 # --- environments --------------------------------------------------------------------------------
 
 
+def _refused_change(t: HubState, message: m.ChangeEnvironment) -> tuple[str, str]:
+    """Return the code and the reason why an environment cannot be changed; the reason is "" if it can."""
+    if message.name == DEFAULT_ENVIRONMENT:
+        return "invalid", f"The environment {message.name!r} always exists."
+    if message.name and (problem := t.registry.no_environment(message.name)):
+        return "not_found", problem
+    if message.name and not message.new_name and (problem := _sessions(t, message.name)):
+        return "conflict", problem
+    taken = message.new_name in t.registry.environments
+    return "conflict", f"There is an environment {message.new_name!r}." if taken else ""
+
+
+def _move_or_stop(t: HubState, app: AppRecord, environment_name: str) -> None:
+    """Move an App to another environment; stop it if there is none."""
+    if not environment_name:
+        stop(t, app)
+        return
+    t.registry.move(app, environment_name)
+    save(t, app)
+    for record in t.registry.functions_of(app):
+        t.emit(SaveFunction(record, max(record.versions), record.latest, record.removed))
+        t.emit(SaveSettings(record.id, dict(record.overrides)))
+
+
 def environment_changed(t: HubState, sender: str, message: m.ChangeEnvironment) -> None:
     """Create, rename or delete an environment; its Apps move with it or are stopped."""
     environments = t.registry.environments
-    if message.name == DEFAULT_ENVIRONMENT:
-        code, problem = "invalid", f"The environment {message.name!r} always exists."
-    elif message.name and (problem := t.registry.no_environment(message.name)):
-        code = "not_found"
-    elif message.name and not message.new_name and (problem := _sessions(t, message.name)):
-        code = "conflict"
-    else:
-        taken = message.new_name in environments
-        code, problem = (
-            "conflict",
-            f"There is an environment {message.new_name!r}." if taken else "",
-        )
+    code, problem = _refused_change(t, message)
     if problem:
         t.send(sender, m.Failed(message.request, code, problem))
         return
-    inside = [app for app in t.registry.apps.values() if app.environment_name == message.name]
-    for app in inside if message.name else ():
-        if message.new_name:
-            t.registry.move(app, message.new_name)
-            save(t, app)
-            for record in t.registry.functions_of(app):
-                t.emit(SaveFunction(record, max(record.versions), record.latest, record.removed))
-                t.emit(SaveSettings(record.id, dict(record.overrides)))
-        else:
-            stop(t, app)
     if message.name:
+        for app in list(t.registry.apps.values()):
+            if app.environment_name == message.name:
+                _move_or_stop(t, app, message.new_name)
         secret_store.move(t, message.name, message.new_name)
     created = environments.pop(message.name, t.wall)
     if message.new_name:

@@ -56,11 +56,7 @@ def finish(t: HubState, call: Call, outcomes: Sequence[m.Output]) -> None:
     else:
         call.recent.extend(new)
     if call.kind == "schedule" and call.done > call.succeeded:
-        text = (
-            f"The scheduled call of {call.pool.record.name!r} failed: "
-            f"FunctionCall.from_id({call.id!r}).get() raises its exception."
-        )
-        input_logs.system(t, call.pool, text, call=call.id)
+        _log_failed_schedule(t, call)
     if not (call.durable or call.released):
         back_pressure.add(t, call, m.outputs_weight(new))
     message = m.Outputs(call.id, tuple(new))
@@ -95,6 +91,14 @@ def _widen_window(t: HubState, call: Call) -> None:
         if size >= 2 * call.window:
             call.window = size
             t.send(call.client, m.Window(call.id, size))
+
+
+def _log_failed_schedule(t: HubState, call: Call) -> None:
+    text = (
+        f"The scheduled call of {call.pool.record.name!r} failed: "
+        f"FunctionCall.from_id({call.id!r}).get() raises its exception."
+    )
+    input_logs.system(t, call.pool, text, call=call.id)
 
 
 def end_if_done(t: HubState, call: Call) -> None:

@@ -59,16 +59,20 @@ def _write(
     only_here: bool = False,
     already_sent: Collection[str] = (),
 ) -> None:
-    record = pool.record
-    named = item.call.id if item is not None else call
-    index = item.index if item is not None else 0
-    where = (record.app_id, record.base or record.id, named, index, worker)
-    t.emit(WriteLog(*where, source, data))
-    app = t.registry.apps.get(record.app_id)
-    for client in app.followers if app is not None else ():
-        if client in already_sent or client not in t.clients or not t.clients[client].connected:
-            continue
-        if only_here or item is None or source == "system" or not reaches(t, item, client):
-            method = f".{item.call.method}" if item is not None and item.call.method else ""
-            written = (f"{record.name}{method}", named, index, source, data)
-            t.send(client, m.AppOutput(record.app_id, *written))
+    record, method = pool.record, ""
+    named, index = call, 0
+    if item is not None:
+        named, index, method = item.call.id, item.index, item.call.method
+    t.emit(WriteLog(record.app_id, record.base or record.id, named, index, worker, source, data))
+    name = f"{record.name}.{method}" if method else record.name
+    seen_by = None if only_here or source == "system" else item
+    for client in _followers(t, record.app_id):
+        if client not in already_sent and not (seen_by and reaches(t, seen_by, client)):
+            t.send(client, m.AppOutput(record.app_id, name, named, index, source, data))
+
+
+def _followers(t: HubState, app_id: str) -> list[str]:
+    """Return the connected clients that follow the output of an App."""
+    app = t.registry.apps.get(app_id)
+    names = app.followers if app is not None else ()
+    return [name for name in names if name in t.clients and t.clients[name].connected]

@@ -7,6 +7,8 @@ blank workers are kept for each executable that a client uses. When the limit is
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from nbfn.hub.scheduler import (
     admission,
     nested_calls,
@@ -101,13 +103,19 @@ def _make_room(t: HubState, pool: Pool) -> None:
     holding = admission.holders(t)
     if any(worker.state == "draining" for worker in holding):
         return  # it frees its resources soon
-    idle = [w for w in holding if w.state == "idle" and w.pool is not pool and w.pool is not None]
-    spare = [w for w in idle if w.pool is not None and _surplus(w.pool)]
     no_worker = len(pool.workers) <= pool.lent
-    if found := spare or (idle if no_worker else []):
+    if found := _dispensable(holding, pool, any_idle=no_worker):
         worker_shutdown.stop(t, min(found, key=lambda worker: worker.idle_since))
     elif no_worker and holding and all(worker.lending for worker in holding):
         _refuse_lacking(t, pool)
+
+
+def _dispensable(holding: Sequence[Worker], pool: Pool, *, any_idle: bool) -> list[Worker]:
+    """Return the idle workers of other pools that these have too many of; with ``any_idle`` all if there are none."""
+    others = [worker for worker in holding if worker.pool not in (pool, None)]
+    idle = [worker for worker in others if worker.state == "idle"]
+    spare = [worker for worker in idle if worker.pool is not None and _surplus(worker.pool)]
+    return spare or (idle if any_idle else [])
 
 
 def _refuse_lacking(t: HubState, pool: Pool) -> None:

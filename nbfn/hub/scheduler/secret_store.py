@@ -5,6 +5,8 @@ The hub sends secret values only to workers of a Function that names the secret.
 
 from __future__ import annotations
 
+from operator import attrgetter
+
 import msgspec
 
 from nbfn.hub.scheduler.effects import SaveSecret
@@ -70,9 +72,7 @@ def move(t: HubState, environment_name: str, new_name: str) -> None:
 
 def missing(t: HubState, environment_name: str, definition: Definition) -> str:
     """Return which secret of a definition is missing, or ""."""
-    for secret in definition.secrets:
-        if not secret.name:
-            continue
+    for secret in filter(attrgetter("name"), definition.secrets):
         environment = secret.environment_name or environment_name or DEFAULT_ENVIRONMENT
         record = t.secrets.get((environment, secret.name))
         needs = f"{definition.name!r} needs secret {secret.name!r}"

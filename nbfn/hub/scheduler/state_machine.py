@@ -214,19 +214,22 @@ class StateMachine:
         )
 
 
+def _no_variant_of(t: HubState, base: FunctionRecord | None, given: str) -> tuple[str, str]:
+    """Return the code and the reason why there can be no variant of a Function; the reason is "" if there can."""
+    if base is None:
+        return "not_found", f"No function has the id {given!r}."
+    if t.registry.apps[base.app_id].final:
+        return "not_found", t.registry.refusal(base, 0)
+    variant = f"{base.name!r} is already a variant; create variants of its base Function instead."
+    return "invalid", variant if base.base else ""
+
+
 def _variant_put(t: HubState, sender: str, message: m.BindVariant) -> None:
     """Return a variant of a Function; create it if necessary."""
     base = t.registry.functions.get(message.function)
-    if base is None:
-        text = f"No function has the id {message.function!r}."
-        t.send(sender, m.Failed(message.request, "not_found", text))
-        return
-    if t.registry.apps[base.app_id].final:
-        t.send(sender, m.Failed(message.request, "not_found", t.registry.refusal(base, 0)))
-        return
-    if base.base:
-        text = f"{base.name!r} is already a variant; create variants of its base Function instead."
-        t.send(sender, m.Failed(message.request, "invalid", text))
+    code, text = _no_variant_of(t, base, message.function)
+    if base is None or text:
+        t.send(sender, m.Failed(message.request, code, text))
         return
     record, created = t.registry.bind(base, message.variant, message.digest, message.shown)
     # For a class that is only staged, its newest version.

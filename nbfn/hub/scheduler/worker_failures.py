@@ -104,18 +104,15 @@ def _suspects(worker: Worker, event: WorkerExited) -> list[Input]:
     """Return the inputs that may have caused the death of a worker; of several at once, each is retried alone."""
     if worker.pool is None or event.running == 0:
         return []
+    leased = list(worker.leases.values())
     if worker.pool.most_at_once > 1:
-        return list(worker.leases.values())
-    culprit = worker.leases.get(event.running) if event.running else None
-    if culprit is None and event.running is None and worker.leases:
-        # The launcher does not know: inputs run in order.
-        culprit = next(iter(worker.leases.values()))
-    if culprit is None:
-        # The first input of the batch may have been cancelled.
-        return [item for item in worker.leases.values() if item.batch]
-    if not culprit.batch:
-        return [culprit]
-    return [item for item in worker.leases.values() if item.batch == culprit.batch]
+        return leased
+    # If the launcher does not know: inputs run in order.
+    first = next(iter(leased), None)
+    culprit = first if event.running is None else worker.leases.get(event.running)
+    if culprit is None:  # the first input of the batch may have been cancelled
+        return [item for item in leased if item.batch]
+    return [item for item in leased if item.batch == culprit.batch] if culprit.batch else [culprit]
 
 
 def _handle_suspect(t: HubState, item: Input, worker: Worker, event: WorkerExited) -> None:
