@@ -22,6 +22,7 @@ _COMMANDS = {
     "serve": "serve:serve",
     "deploy": "deploy:deploy",
     "app": "app:app",
+    "call": "call:call",
     "container": "container:container",
     "session": "session:session",
     "environment": "environment:environment",

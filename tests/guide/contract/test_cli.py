@@ -690,6 +690,43 @@ def test_serve_ends_after_its_timeout(tmp_path: Path) -> None:
 # --- containers, environments, secrets -----------------------------------------------------------
 
 
+def test_calls_are_listed_cancelled_and_retried(run: Run, tmp_path: Path) -> None:
+    app, gate = nbfn.App("called"), tmp_path / "gate"
+
+    @app.function(max_containers=1, serialized=True)
+    def wait_for(n: int, gate: Path) -> int:
+        while not gate.exists():
+            time.sleep(0.01)
+        return n
+
+    app.deploy()
+    call = wait_for.spawn_map([0, 1, 2], [gate] * 3)
+
+    def row() -> dict[str, object]:
+        rows = json.loads(run("call", "list", "--json", "--function", "wait_for").out)
+        return next(found for found in rows if found["call_id"] == call.object_id)
+
+    wait_until(lambda: row()["running"] == 1)
+    assert (row()["state"], row()["total"], row()["waiting"]) == ("running", 3, 2)
+    shown = run("call", "list", "--function", "wait_for").out.splitlines()
+    assert any(
+        line.split()[:5] == [call.object_id, "wait_for", "spawn", "running", "3"] for line in shown
+    )
+    assert call.object_id in run("call", "cancel", call.object_id[:12]).out
+    wait_until(lambda: row()["state"] == "cancelled")
+    assert (row()["cancelled"], row()["not run"]) == (1, 2)
+    assert (
+        run("call", "list", "--state", "succeeded", "--function", "wait_for").out.count("\n") == 1
+    )
+    gate.touch()
+    assert "3 inputs of" in run("call", "retry", call.object_id).out
+    assert list(call.iter()) == [0, 1, 2]
+    wait_until(lambda: row()["succeeded"] == 3)
+    assert "All inputs of call" in run("call", "retry", call.object_id).err
+    assert "is not the id of a call" in run("call", "cancel", "wait_for").err
+    assert "No call has the id" in run("call", "cancel", "fc-none").err
+
+
 def test_containers_are_listed_and_stopped(run: Run) -> None:
     app = nbfn.App("contained")
 
@@ -748,7 +785,17 @@ def test_secrets_from_the_command_line(run: Run, monkeypatch: pytest.MonkeyPatch
 def test_help_names_the_commands(run: Run) -> None:
     ran = run("--help")
     assert ran.code == 0
-    for name in ("run", "serve", "deploy", "app", "container", "environment", "secret", "hub"):
+    for name in (
+        "run",
+        "serve",
+        "deploy",
+        "app",
+        "call",
+        "container",
+        "environment",
+        "secret",
+        "hub",
+    ):
         assert f"  {name}" in ran.out
     assert run("nonsense").code == 2
     assert run("--version").out == f"nbfn {nbfn.__version__}\n"

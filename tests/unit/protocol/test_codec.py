@@ -44,7 +44,7 @@ def _value(hint: msgspec.inspect.Type) -> object:
         case msgspec.inspect.FloatType():
             return 0.5
         case msgspec.inspect.StrType():
-            known = ("é", "x", "cl-1", "wk-1")
+            known = ("é", "x", "cl-1", "wk-1", "http://x")
             return next(text for text in known if re.search(hint.pattern or "", text))
         case msgspec.inspect.LiteralType():
             return hint.values[0]

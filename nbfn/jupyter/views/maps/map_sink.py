@@ -112,6 +112,7 @@ class MapSink(CallSink):
                 workers=p.workers,
                 starting=p.starting,
                 why=p.waiting_for,
+                known=p.counts.total,
                 newest=p.newest,
             )
 

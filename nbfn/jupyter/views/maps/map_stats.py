@@ -123,6 +123,10 @@ class MapStats:
     _rate: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=40))
     _last_ended: float = 0.0  # when the last input ended
 
+    def __post_init__(self) -> None:
+        if not self.counts.total:
+            self.counts = replace(self.counts, total=self.total or 0)
+
     # --- events ---
 
     def update_counts(self, counts: InputCounts, now: float, *, more: bool = False) -> None:
@@ -252,6 +256,7 @@ class MapStats:
         workers: int,
         starting: int,
         why: str,
+        known: int = 0,
         newest: int = 0,
     ) -> None:
         """Update the state of inputs that have not ended.
@@ -263,9 +268,12 @@ class MapStats:
             workers: Workers of the Function.
             starting: Workers that start.
             why: What queued inputs wait for.
+            known: Inputs that the hub knows so far.
             newest: A newer version of the Function, or 0.
         """
         self._hub_state, self._reported, self.retrying = state, running, retrying
+        if self.counts.total < known:
+            self.counts = replace(self.counts, total=known)
         # Only a map without running inputs shows a reason.
         self.workers, self.starting, self.waiting_for = workers, starting, "" if running else why
         self.most_workers = max(self.most_workers, workers)
