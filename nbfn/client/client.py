@@ -142,6 +142,114 @@ class Client(HubConnection):
         )
 
     @blocking
+    async def function_info(self, function_id: str) -> messages.FunctionInfo:
+        """Return the description of a Function.
+
+        Raises:
+            NotFoundError: If there is no such Function.
+        """
+        answer: messages.Registered = await self.request(
+            lambda number: messages.LookupId(number, function_id)
+        )
+        return answer.info
+
+    @blocking
+    async def definition(self, function_id: str) -> messages.Definition:
+        """Return the definition of the newest version of a Function.
+
+        Raises:
+            NotFoundError: If there is no such Function.
+        """
+        answer: messages.DefinitionTold = await self.request(
+            lambda number: messages.GetDefinition(number, function_id)
+        )
+        return answer.definition
+
+    @blocking
+    async def stop_function(
+        self, function_id: str, *, end_session: bool = False
+    ) -> messages.FunctionStopped:
+        """Cancel the calls of a Function and end its workers; it keeps none warm until its settings change.
+
+        Args:
+            function_id: The Function's id.
+            end_session: Whether to end sessions of notebooks too, whose variables are lost.
+
+        Raises:
+            NotFoundError: If there is no such Function.
+            ConflictError: If it has sessions, without ``end_session``.
+        """
+        answer: messages.FunctionStopped = await self.request(
+            lambda number: messages.StopFunction(number, function_id, end_session)
+        )
+        return answer
+
+    @blocking
+    async def remove_function(self, function_id: str, *, end_session: bool = False) -> None:
+        """Stop a Function, see `stop_function`, and remove it from its App.
+
+        Raises:
+            NotFoundError: If there is no such Function.
+            ConflictError: If it has sessions, without ``end_session``.
+        """
+        await self.request(lambda number: messages.RemoveFunction(number, function_id, end_session))
+
+    @blocking
+    async def call_history(self, query: messages.GetCalls) -> messages.Calls:
+        """Return calls, newest first: those that have not ended, the last ended ones, and stored ones.
+
+        Args:
+            query: What to select; its request number is filled in.
+        """
+        answer: messages.Calls = await self.request(lambda number: replace(query, request=number))
+        return answer
+
+    @blocking
+    async def call_inputs(self, query: messages.GetInputs) -> messages.Inputs:
+        """Return a call and its inputs.
+
+        Args:
+            query: What to select; its request number is filled in.
+
+        Raises:
+            NotFoundError: If there is no such call.
+        """
+        answer: messages.Inputs = await self.request(lambda number: replace(query, request=number))
+        return answer
+
+    @blocking
+    async def retry_call(self, call_id: str) -> int:
+        """Run the inputs of a call that have no result again; return how many.
+
+        Raises:
+            ConflictError: If the call still runs.
+            InvalidError: If all inputs succeeded.
+            NotFoundError: If there is no such call, or its Function is gone.
+            OutputExpiredError: If its arguments have expired.
+        """
+        token = messages.new_id("re")
+        answer: messages.CallRetried = await self.request(
+            lambda number: messages.RetryCall(number, call_id, token)
+        )
+        return answer.count
+
+    @blocking
+    async def log_lines(self, query: messages.GetLogs) -> messages.Logs:
+        """Return stored lines of the logs.
+
+        Args:
+            query: What to select; its request number is filled in.
+        """
+        answer: messages.Logs = await self.request(lambda number: replace(query, request=number))
+        return answer
+
+    @blocking
+    async def health(self) -> messages.Health:
+        """Return the health of the hub: sizes of its files, lost workers, and warnings."""
+        answer: messages.Health = await self.request(messages.GetHealth)
+        return answer
+
+    @blocking
     async def cancel_call(self, call_id: str, *, end_session: bool = False) -> None:
         """Cancel all inputs of a call.
 

@@ -23,11 +23,13 @@ from nbfn.exception import ServiceError
 from nbfn.hub import message_failures
 from nbfn.hub.callback_sender import CallbackSender
 from nbfn.hub.gateway_process import GatewayProcess, has_endpoint
+from nbfn.hub.health import health
+from nbfn.hub.history_queries import HistoryQueries
 from nbfn.hub.log_store import LogStore
 from nbfn.hub.overview_feed import OverviewFeed
 from nbfn.hub.overview_rows import OverviewRows
 from nbfn.hub.queries import ConsoleRequests, Queries
-from nbfn.hub.query_results import StoredCall, StoredGraph, StoredInput
+from nbfn.hub.query_results import QueryResult, StoredHistory, StoredInputRows
 from nbfn.hub.scheduler import effects, events, sessions, status, web_endpoints
 from nbfn.hub.scheduler.effects import Effect, Send, StoreEffect
 from nbfn.hub.scheduler.events import Event, Received
@@ -158,6 +160,8 @@ class Broker:
         self._disk_checked_at = -DISK_INTERVAL
         self._web_checked_at, self._web_revision = 0.0, -1
         self._feed = OverviewFeed(state.hub_state, rows, self._send)
+        self._history = HistoryQueries(state.hub_state, rows)
+        self._rows = rows
         #: The saves of each event, and the effects to carry out after their commit.
         self._unsaved: list[tuple[list[Effect], list[Effect]]] = []
         self.ending = False
@@ -255,7 +259,7 @@ class Broker:
             self._handle(result)
         elif isinstance(result, effects.LoadInputs):
             self._send_loaded_inputs(result)
-        elif isinstance(result, StoredCall | StoredGraph | StoredInput):
+        elif isinstance(result, QueryResult):
             self._send_query_result(result)
         else:
             self._perform(result)
@@ -277,15 +281,23 @@ class Broker:
             self._web_checked_at, self._web_revision = now, hub_state.revision
             self._web.listen_for(web_endpoints.labels(hub_state))
 
-    def _send_query_result(self, found: StoredCall | StoredGraph | StoredInput) -> None:
+    def _send_query_result(self, found: QueryResult) -> None:
         """Answer a client's query with data from the store."""
         try:
-            for answer in self._queries.from_disk(found):
+            for answer in self._answers(found):
                 self._send(found.client, answer)
         except Exception:  # noqa: BLE001 - logged: for example a row that another program wrote
             _log.exception("stored data cannot be sent to a client")
             text = "What is stored of this call is not valid (see logs/hub.log in NBFN_HOME)."
             self._send(found.client, m.Failed(found.request, "data_loss", text))
+
+    def _answers(self, found: QueryResult) -> Iterable[Message]:
+        self._state.hub_state.now = self._now()
+        if isinstance(found, StoredHistory):
+            return [self._history.calls(found)]
+        if isinstance(found, StoredInputRows):
+            return [self._history.inputs(found)]
+        return self._queries.from_disk(found)
 
     def _check_idle(self, now: float, limit: float) -> None:
         self._idle_checked = now
@@ -415,6 +427,9 @@ class Broker:
             m.ConsoleOpened: self._consoles.handle_opened,
             m.StopHub: self._stop_hub,
             m.WatchOverview: self._watch_overview,
+            m.GetCalls: self._query_calls,
+            m.GetInputs: self._query_inputs,
+            m.GetHealth: self._query_health,
             m.GetLogs: self._query_logs,
             m.GetTimeline: self._timeline.ask,
             m.Register: self._register,
@@ -521,6 +536,18 @@ class Broker:
             self._processes.ready(hello.environment.executable)
 
     # --- queries ---
+
+    def _query_calls(self, client: str, message: m.GetCalls) -> None:
+        self._perform_all([self._history.load(client, message)])
+
+    def _query_inputs(self, client: str, message: m.GetInputs) -> None:
+        self._perform_all([self._history.load_inputs(client, message)])
+
+    def _query_health(self, client: str, message: m.GetHealth) -> None:
+        hub_state = self._state.hub_state
+        hub_state.now = self._now()
+        free = self._store.room().free
+        self._send(client, health(message.request, hub_state, self._rows.hub(), free))
 
     def _query_logs(self, client: str, message: m.GetLogs) -> None:
         hub_state = self._state.hub_state

@@ -82,7 +82,7 @@ _RestoredRow = tuple[str, int, str, float, int, str, str, str, int, int, str, in
 _CallRow = tuple[str, str, int, int, int, int, int, str, float, int]
 
 
-def _outcome_of(call: str, number: int, blob: bytes) -> Output:
+def outcome_of(call: str, number: int, blob: bytes) -> Output:
     """Return the outcome in a row; if the row is damaged, a failure with that reason."""
     row = readable(_outcome, blob, f"outcome {number} of call {call}")
     if row is None or row.index != number:
@@ -152,6 +152,11 @@ class CallStore:
                 "INSERT OR IGNORE INTO outcomes SELECT ?, ?, ? WHERE EXISTS (SELECT 1 FROM calls WHERE id = ?)",
                 (*key, encode_row(outcome), save.call),
             )
+        execute(
+            "UPDATE calls SET ended = ? WHERE id = ? AND closed "
+            "AND NOT EXISTS (SELECT 1 FROM inputs WHERE call = id)",
+            (time.time(), save.call),
+        )
         return spent
 
     def save_failures(self, save: SaveFailures) -> None:
@@ -189,7 +194,8 @@ class CallStore:
                 execute(f"DELETE FROM {table} WHERE call = ? AND number = ?", key)  # noqa: S608
         # The retention of its results starts again.
         execute(
-            "UPDATE calls SET version = ?, created = ?, cancelled = 0, retry = ?, retried = ? WHERE id = ?",
+            "UPDATE calls SET version = ?, created = ?, ended = NULL, cancelled = 0, retry = ?, retried = ? "
+            "WHERE id = ?",
             (save.version, time.time(), save.token, len(save.indices), save.call),
         )
         return spent
@@ -303,14 +309,14 @@ class CallStore:
             closed=bool(closed),
             ended=ended,
             expired=bool(expired),
-            counts=self._counts(watch.call, total, cancelled=bool(cancelled)) if ended else None,
+            counts=self.counts(watch.call, total, cancelled=bool(cancelled)) if ended else None,
             version=version,
             method=method,
             created=created,
             kept_until=created + self._retention,
         )
 
-    def _counts(self, call: str, total: int, *, cancelled: bool) -> InputCounts:
+    def counts(self, call: str, total: int, *, cancelled: bool) -> InputCounts:
         """Return how many inputs of an ended call are in each state."""
         if cancelled:  # an older nbfn kept no arguments of cancelled inputs
             found = count_outputs(self._outcomes(call))
@@ -319,7 +325,7 @@ class CallStore:
                 "SELECT number, outcome FROM failed_inputs JOIN outcomes USING (call, number) WHERE call = ?",
                 (call,),
             )
-            found = count_outputs(_outcome_of(call, number, blob) for number, blob in rows)
+            found = count_outputs(outcome_of(call, number, blob) for number, blob in rows)
             kept = self._connection.execute("SELECT count(*) FROM outcomes WHERE call = ?", (call,))
             found = msgspec.structs.replace(
                 found, succeeded=int(kept.fetchone()[0]) - found.unsuccessful
@@ -337,7 +343,7 @@ class CallStore:
             (call, start, end, end),
         )
         for number, blob in rows:
-            yield _outcome_of(call, number, blob)
+            yield outcome_of(call, number, blob)
 
     def input(self, wanted: LoadInput) -> StoredInput:
         """Return the arguments of an input that has no outcome or has failed."""
@@ -420,7 +426,7 @@ class CallStore:
             "SELECT number, outcome FROM outcomes WHERE call = ? ORDER BY number LIMIT ?",
             (call, most),
         ):
-            o = _outcome_of(call, number, blob)
+            o = outcome_of(call, number, blob)
             yield StoredRelative(
                 call, o.index, parent, o.status, o.worker, function, version, method
             )

@@ -7,7 +7,13 @@ from dataclasses import dataclass
 
 import msgspec
 
-from nbfn.hub.scheduler.effects import LoadCall, LoadGraph, LoadInput
+from nbfn.hub.scheduler.effects import (
+    LoadCall,
+    LoadGraph,
+    LoadHistory,
+    LoadInput,
+    LoadInputRows,
+)
 from nbfn.protocol.call_states import InputCounts
 from nbfn.protocol.messages import Output, Payload
 
@@ -91,3 +97,67 @@ class StoredGraph:
     def request(self) -> int:
         """The number of the request."""
         return self.wanted.request
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCallRow:
+    """A durable call that has ended, for displays."""
+
+    id: str
+    function: str
+    version: int
+    kind: str
+    method: str
+    origin: str
+    created: float
+    ended: float | None  # None if an older version of nbfn wrote it
+    counts: InputCounts
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredHistory:
+    """Stored calls; the answer to a `LoadHistory`. ``last`` is where the next page begins."""
+
+    wanted: LoadHistory
+    calls: Sequence[StoredCallRow]
+    last: tuple[float, str] | None = None
+
+    @property
+    def client(self) -> str:
+        """The client that sent the query."""
+        return self.wanted.client
+
+    @property
+    def request(self) -> int:
+        """The number of the request."""
+        return self.wanted.request
+
+
+@dataclass(frozen=True, slots=True)
+class StoredInputRows:
+    """Outcomes of a durable call; the answer to a `LoadInputRows`.
+
+    ``call`` is None if there is no such call, or if it has not ended. ``next`` is the first index of the next page.
+    """
+
+    wanted: LoadInputRows
+    call: StoredCallRow | None = None
+    outcomes: Sequence[Output] = ()
+    next: int | None = None
+    kept_until: float | None = None
+    expired: bool = False
+
+    @property
+    def client(self) -> str:
+        """The client that sent the query."""
+        return self.wanted.client
+
+    @property
+    def request(self) -> int:
+        """The number of the request."""
+        return self.wanted.request
+
+
+#: An answer of the store to a client's query.
+QueryResult = StoredCall | StoredGraph | StoredHistory | StoredInput | StoredInputRows

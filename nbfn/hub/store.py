@@ -20,6 +20,7 @@ from typing import Any
 import msgspec
 
 from nbfn.exception import ServiceError, VersionError
+from nbfn.hub.call_history import CallHistory
 from nbfn.hub.call_store import CallStore
 from nbfn.hub.disk_space import Disk
 from nbfn.hub.rows import UNREADABLE, decode_row, encode_row, readable
@@ -30,7 +31,9 @@ from nbfn.hub.scheduler.effects import (
     LoadCall,
     LoadFailures,
     LoadGraph,
+    LoadHistory,
     LoadInput,
+    LoadInputRows,
     LoadInputs,
     SaveApp,
     SaveCall,
@@ -109,6 +112,7 @@ class Store:
             ) from error
         self._disk = disk or Disk(path.parent, 0)
         self._call_store = CallStore(self._connection, retention)
+        self._history = CallHistory(self._connection, self._call_store, retention)
         self._writer = Writer(
             self._connection,
             self._disk,
@@ -236,6 +240,10 @@ class Store:
             return self._call_store.input(wanted)
         if isinstance(wanted, LoadInputs):
             return self._call_store.inputs(wanted)
+        if isinstance(wanted, LoadHistory):
+            return self._history.page(wanted)
+        if isinstance(wanted, LoadInputRows):
+            return self._history.inputs(wanted)
         assert isinstance(wanted, LoadFailures)
         return self._call_store.failures(wanted)
 
@@ -380,7 +388,7 @@ class Store:
 
 
 #: The version of the schema; `_MIGRATIONS[n]` migrates from n to n + 1.
-SCHEMA = 4
+SCHEMA = 5
 #: Bytes to which SQLite's write-ahead log is truncated after a checkpoint.
 LARGEST_LOG = 4 * 2**20
 _MIGRATIONS = (
@@ -427,6 +435,7 @@ _MIGRATIONS = (
     ALTER TABLE calls ADD COLUMN retried INTEGER NOT NULL DEFAULT 0;
     """,
     "-- From now on rows begin with a checksum, see `nbfn.hub.rows`.\n",
+    "ALTER TABLE calls ADD COLUMN ended REAL;",
 )
 
 

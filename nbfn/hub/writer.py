@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from nbfn.hub.disk_space import Disk
-from nbfn.hub.query_results import StoredCall, StoredGraph, StoredInput
+from nbfn.hub.query_results import QueryResult, StoredCall
 from nbfn.hub.scheduler import effects as fx
 from nbfn.hub.scheduler.effects import Effect
 from nbfn.hub.scheduler.events import FailuresLoaded, SaveFailed
@@ -52,7 +52,7 @@ _TROUBLE = frozenset({
 })  # fmt: skip
 
 #: A result of the store's thread: data that was read, or an effect to carry out after its commit.
-StoreResult = Effect | StoredCall | StoredGraph | StoredInput | FailuresLoaded | SaveFailed
+StoreResult = Effect | QueryResult | FailuresLoaded | SaveFailed
 
 
 class Writer:
@@ -404,7 +404,10 @@ def _is_trouble(error: Exception) -> bool:
 
 
 #: Effects that read from the store.
-LOADS = frozenset({fx.LoadCall, fx.LoadGraph, fx.LoadInput, fx.LoadInputs, fx.LoadFailures})
+LOADS = frozenset({
+    *(fx.LoadCall, fx.LoadGraph, fx.LoadHistory, fx.LoadInput, fx.LoadInputRows, fx.LoadInputs),
+    fx.LoadFailures,
+})  # fmt: skip
 
 
 @dataclass(slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from typing import Any
 
 import pytest
@@ -16,10 +17,29 @@ from .conftest import GOLDEN, FakeHub, as_golden
 FUNCTION = "fu-0000000000000000000001"
 CALL = "fc-0000000000000000000001"
 
+WORKER = "wk-0000000000000000000001"
+
 ROUTES = [
     ("GET", "overview"),
+    ("GET", f"functions/{FUNCTION}"),
+    ("DELETE", f"functions/{FUNCTION}"),
     ("PATCH", f"functions/{FUNCTION}/autoscaler"),
+    ("GET", f"functions/{FUNCTION}/versions"),
+    ("POST", f"functions/{FUNCTION}/rollback"),
+    ("POST", f"functions/{FUNCTION}/stop"),
+    ("POST", f"functions/{FUNCTION}/call"),
+    ("GET", "calls"),
+    ("GET", f"calls/{CALL}"),
+    ("GET", f"calls/{CALL}/inputs"),
     ("POST", f"calls/{CALL}/cancel"),
+    ("POST", f"calls/{CALL}/retry"),
+    ("POST", f"workers/{WORKER}/drain"),
+    ("POST", f"workers/{WORKER}/stop"),
+    ("POST", f"workers/{WORKER}/console"),
+    ("GET", "logs"),
+    ("GET", "timeline"),
+    ("PUT", "settings"),
+    ("GET", "hub/health"),
     ("POST", "hub/start"),
 ]
 
@@ -29,7 +49,7 @@ def ask(hub: FakeHub, jp_fetch: Any) -> Any:
     """Send a request and return (status, JSON), whatever the status is."""
 
     async def ask(method: str, path: str, body: Any = None, **options: Any) -> tuple[int, Any]:
-        if method != "GET":
+        if method not in ("GET", "DELETE"):
             options["body"] = json.dumps(body)
         try:
             reply = await jp_fetch("nbfn", "api", *path.split("/"), method=method, **options)
@@ -47,6 +67,14 @@ async def test_every_route_wants_a_token(ask: Any, hub: FakeHub, method: str, pa
     assert status == 403
     assert hub.asked == []
     assert hub.clients == []
+
+
+def test_every_route_of_the_extension_is_in_this_list(jp_serverapp: Any) -> None:
+    server = jp_serverapp.extension_manager.extension_apps["nbfn"]
+    (app,) = server
+    patterns = {rule[0] for rule in app.handlers if str(rule[0]).startswith("/nbfn/api/")}
+    tried = {f"/nbfn/api/{path}" for _, path in ROUTES} | {"/nbfn/api/timeline/failure"}
+    assert {p for p in patterns if not any(re.fullmatch(p, path) for path in tried)} == set()
 
 
 async def test_the_overview_is_the_golden_one(ask: Any) -> None:
@@ -110,8 +138,8 @@ async def test_the_autoscaler_is_set(ask: Any, hub: FakeHub) -> None:
         ({"scaledown_window": 1e308}, "at most 1200 seconds"),
         ({"warm": 1}, "warm"),
         ({}, "at least one"),
-        (None, "Invalid autoscaler settings"),
-        ([1], "Invalid autoscaler settings"),
+        (None, "Name at least one"),
+        ([1], "Invalid request"),
     ],
 )
 async def test_a_bad_autoscaler_gets_a_sentence(

@@ -361,7 +361,7 @@ export interface IStopped {
  * ``since`` is in seconds since 1970, ``before`` is ``next`` of the previous page.
  */
 export interface ICallsQuery {
-  state?: string;
+  state?: CallState | '';
   since?: number;
   search?: string;
   limit?: number;
@@ -410,12 +410,14 @@ export interface ICallRetried {
  * Query of ``GET calls/ID/inputs``, ordered by index.
  */
 export interface IInputsQuery {
-  state?: string;
+  state?: InputState | '';
   limit?: number;
-  after?: number;
+  first?: number;
 }
 /**
- * Response of ``GET calls/ID/inputs``; ``next`` is ``after`` of the next page.
+ * Response of ``GET calls/ID/inputs``; ``next`` is ``first`` of the next page.
+ *
+ * Of a call that is not stored, the hub knows the inputs that have not ended, and the last failures.
  */
 export interface IInputsPage {
   inputs: IInputRow[];
@@ -433,7 +435,7 @@ export interface IInputRow {
   error: string | null;
 }
 /**
- * Body of ``POST calls/ID/cancel`` and ``workers/ID/drain``, ``stop``; it may be omitted.
+ * Body of ``POST calls/ID/cancel``, ``workers/ID/drain``, ``stop``, and ``functions/ID/stop``; it may be omitted.
  *
  * What would end a session, and so lose the variables of a notebook, is refused (409) without ``end_session``.
  */

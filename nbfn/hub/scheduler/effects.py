@@ -260,6 +260,35 @@ class LoadInput(StoreEffect):
 
 
 @dataclass(frozen=True, slots=True)
+class LoadHistory(StoreEffect):
+    """Answer a request from the store: calls that have ended, newest first, before a time and an id.
+
+    ``functions`` are the Functions whose calls match ``search``, which is in lower case.
+    """
+
+    client: str
+    request: int
+    states: Sequence[str]
+    since: float
+    search: str
+    functions: Sequence[str]
+    limit: int
+    before: tuple[float, str]
+
+
+@dataclass(frozen=True, slots=True)
+class LoadInputRows(StoreEffect):
+    """Answer a request from the store: outcomes of a durable call."""
+
+    client: str
+    request: int
+    call: str
+    states: Sequence[str]
+    first: int
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
 class LoadGraph(StoreEffect):
     """Answer a request for a call graph from the store; ``calls`` are those of the graph in memory."""
 

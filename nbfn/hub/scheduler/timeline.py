@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import struct
 from collections import Counter, OrderedDict, deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -258,6 +259,12 @@ class Timeline:
     def failure(self, call: str, index: int, attempt: int) -> bytes | None:
         """Return the pickled exception of an attempt, if it is kept."""
         return self._failures.get((call, index, attempt))
+
+    def failures(self, call: str) -> Iterator[tuple[int, tuple[int, bytes]]]:
+        """Yield the index, and the attempt with its pickled exception, of the kept failures of a call."""
+        for (name, index, attempt), exception in self._failures.items():
+            if name == call:
+                yield index, (attempt, exception)
 
     def _begin_chunk(self) -> None:
         first = self.last + 1

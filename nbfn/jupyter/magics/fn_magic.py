@@ -17,8 +17,10 @@ from nbfn.api.call import FunctionCall
 from nbfn.api.description import describe
 from nbfn.api.replay import replayable
 from nbfn.client.calls.detached_calls import detached_call
+from nbfn.exception import NotFoundError
+from nbfn.jupyter import version_history
 from nbfn.jupyter.cells import registration_summary
-from nbfn.jupyter.magics import replay_debugger, version_history
+from nbfn.jupyter.magics import replay_debugger
 from nbfn.jupyter.magics.log_view import LogView, parse_since
 from nbfn.jupyter.magics.magic_context import MagicContext
 from nbfn.jupyter.magics.subcommands import Subcommands, arg
@@ -27,6 +29,7 @@ from nbfn.jupyter.views import retry_action
 from nbfn.protocol.call_states import CallState
 from nbfn.protocol.messages import FunctionRow
 from nbfn.runtime import sync
+from nbfn.runtime.sync import run
 from nbfn.runtime.time_span import format_span
 from nbfn.serialization import function_pickling
 from nbfn.serialization.dependencies import DependencySnapshot
@@ -77,7 +80,7 @@ def show_function(context: MagicContext, given: argparse.Namespace) -> Any:
         f"  {context.options(info)} · Python {info.environment.python}",
     ]
     lines += _pool_lines(pool) if pool is not None else []
-    if known := version_history.versions(context.client(), info):
+    if known := run(version_history.versions(context.client(), info)):
         lines.append(f"  versions {', '.join(f'v{number}' for number in sorted(known))}")
     if info.doc:
         lines += ["", *(f"  {line}" for line in info.doc.splitlines())]
@@ -331,7 +334,7 @@ def show_versions(context: MagicContext, given: argparse.Namespace) -> Any:
                 "by": release.by,
                 "tag": release.tag,
             }
-            for number, release in version_history.versions(context.client(), info).items()
+            for number, release in run(version_history.versions(context.client(), info)).items()
         ],
         f"{info.name} was never deployed.",
     )
@@ -345,8 +348,8 @@ def roll_back(context: MagicContext, given: argparse.Namespace) -> Any:
         raise UsageError(f"Invalid version {given.version!r}; expected for example v3.")
     info = context.newest(given.f)
     try:
-        app = version_history.roll_back(context.client(), info, int(number[1]))
-    except version_history.NoVersionError as error:
+        app = run(version_history.roll_back(context.client(), info, int(number[1])))
+    except NotFoundError as error:
         raise UsageError(str(error)) from None
     print(f"{info.name} is v{number[1]} again, was v{info.version} · app {app.name} v{app.version}")  # noqa: T201
 

@@ -7,12 +7,20 @@ from __future__ import annotations
 
 from jupyter_server.extension.application import ExtensionApp
 
-from nbfn.jupyter.server import console_routes, settings_routes
+from nbfn.jupyter.server import (
+    call_routes,
+    console_routes,
+    function_routes,
+    hub_routes,
+    log_routes,
+    overview_routes,
+    settings_routes,
+    worker_routes,
+)
 from nbfn.jupyter.server.events import Events
 from nbfn.jupyter.server.hub_client import HubClient
 from nbfn.jupyter.server.overview_mirror import OverviewMirror
 from nbfn.jupyter.server.pre_save_hook import PreSaveHook
-from nbfn.jupyter.server.routes import ROUTES
 from nbfn.jupyter.server.timeline import TIMELINE_ROUTES
 from nbfn.jupyter.server.worker_consoles import WorkerConsoles
 
@@ -41,8 +49,9 @@ class NbfnApp(ExtensionApp):
 
     def initialize_handlers(self) -> None:
         """Add the routes."""
-        self.handlers += [*ROUTES, *TIMELINE_ROUTES]
-        self.handlers += [*console_routes.ROUTES, *settings_routes.ROUTES]
+        self.handlers += [*overview_routes.ROUTES, *function_routes.ROUTES, *call_routes.ROUTES]
+        self.handlers += [*worker_routes.ROUTES, *console_routes.ROUTES, *log_routes.ROUTES]
+        self.handlers += [*hub_routes.ROUTES, *TIMELINE_ROUTES, *settings_routes.ROUTES]
 
     async def _start_jupyter_server_extension(self, serverapp: object) -> None:
         self.hub_client.start()

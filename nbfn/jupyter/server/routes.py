@@ -1,22 +1,20 @@
-"""The REST routes under ``/nbfn/api/``: check a request, pass it to the hub, answer with JSON.
+"""Base class of the routes under ``/nbfn/api/``: checks a request, and answers with JSON.
 
-Every error is ``{"message": one sentence}``. Jupyter Server checks tokens, XSRF and Origin.
+Every error is a `schema.Problem`. Jupyter Server checks tokens, XSRF and Origin.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import json
+import asyncio
+import builtins
 import re
+from collections.abc import Awaitable
 from http import HTTPStatus
 from typing import Any, TypeVar
 
 import msgspec
-from jupyter_server.auth.decorator import authorized
 from jupyter_server.base.handlers import APIHandler
-from tornado import web
 
-from nbfn.declarations.pool_settings import check_pool_setting
 from nbfn.exception import (
     ConflictError,
     ConnectionError,
@@ -25,10 +23,11 @@ from nbfn.exception import (
     NotFoundError,
     TimeoutError,
 )
-from nbfn.jupyter.server.hub_client import HubClient
-from nbfn.jupyter.server.schema import EndRequest
+from nbfn.jupyter.server.hub_client import PATIENCE, HubClient
+from nbfn.jupyter.server.schema import Body, Problem
 
 T = TypeVar("T")
+B = TypeVar("B", bound=Body)
 
 #: The format of ids; other ids are not sent to the hub.
 ID = re.compile(r"[a-z]{2}-[0-9A-Za-z]{22}")
@@ -44,13 +43,12 @@ STATUS: list[tuple[type[Error], HTTPStatus]] = [
 ]
 
 
-class Autoscaler(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """Body of a change of the autoscaler; settings that it omits are not changed."""
+class FieldError(InvalidError):
+    """Raised when a field of a form is wrong; the page shows the message at this field."""
 
-    min_containers: int | None = None
-    max_containers: int | None = None
-    buffer_containers: int | None = None
-    scaledown_window: float | None = None
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
 
 
 class Handler(APIHandler):
@@ -64,6 +62,23 @@ class Handler(APIHandler):
         hub_client: HubClient = self.settings["nbfn_hub_client"]
         return hub_client
 
+    async def answer(self, reply: msgspec.Struct) -> None:
+        """Answer with a Struct."""
+        self.set_header("Content-Type", "application/json")
+        await self.finish(msgspec.json.encode(reply))
+
+    def body(self, kind: type[B]) -> B:
+        """Return the body of the request; without a body, its defaults.
+
+        Raises:
+            InvalidError: If it is not JSON, or has other fields or values.
+        """
+        try:
+            found = msgspec.json.decode(self.request.body or b"null", type=kind | None)
+            return found if found is not None else msgspec.convert({}, kind)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise InvalidError(f"Invalid request: {error}.") from None
+
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Answer an nbfn error with its message, any other error as Jupyter Server does."""
         error = kwargs.get("exc_info", (None, None, None))[1]
@@ -72,7 +87,8 @@ class Handler(APIHandler):
             return
         self.set_status(next(status for kind, status in STATUS if isinstance(error, kind)))
         self.set_header("Content-Type", "application/json")
-        self.finish(json.dumps({"message": str(error)}))
+        problem = Problem(message=str(error), field=getattr(error, "field", None))
+        self.finish(msgspec.json.encode(problem))
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
         """Log an nbfn error as one line, any other error with its traceback."""
@@ -82,85 +98,51 @@ class Handler(APIHandler):
             super().log_exception(typ, value, tb)
 
 
-class OverviewHandler(Handler):
-    """The data of the sidebar; also answers when there is no hub."""
+def parse_query(handler: Handler, kind: type[B]) -> B:
+    """Return the query of a request.
 
-    @web.authenticated
-    @authorized
-    async def get(self) -> None:
-        """Answer with the state of the connection, and the last overview if there is one."""
-        await self.hub_client.overview()
-        await self.finish(msgspec.json.encode(self.hub_client.mirror.reply()))
-
-
-class AutoscalerHandler(Handler):
-    """The autoscaler of one Function."""
-
-    @web.authenticated
-    @authorized
-    async def patch(self, function_id: str) -> None:
-        """Change the settings that the body contains; answer with all settings."""
-        settings = _parse(self.request.body)
-        client = await self.hub_client.client()
-        now = await client.set_autoscaler.aio(_checked(function_id), **settings)
-        await self.finish(dataclasses.asdict(now))
+    Raises:
+        InvalidError: If it has other fields or values.
+    """
+    given = {
+        name: values[-1].decode("utf-8", "replace")
+        for name, values in handler.request.query_arguments.items()
+        if name != "token" and not name.startswith("_")
+    }
+    try:
+        query = msgspec.convert(given, kind, strict=False)
+        for field in msgspec.structs.fields(kind):
+            value = getattr(query, field.name)
+            if isinstance(value, int | float) and not 0 <= value <= 2**53:
+                raise msgspec.ValidationError(f"{field.name} must be from 0 to 2**53")
+    except msgspec.ValidationError as error:
+        raise InvalidError(f"Invalid query: {error}.") from None
+    return query
 
 
-class CancelHandler(Handler):
-    """Cancels a call from outside its notebook."""
+def checked(identifier: str, prefix: str) -> str:
+    """Return an id.
 
-    @web.authenticated
-    @authorized
-    async def post(self, call_id: str) -> None:
-        """Cancel queued and running inputs of the call; a session only with ``end_session``."""
-        call = _checked(call_id)
-        given = _decoded(self.request.body, EndRequest)
-        client = await self.hub_client.client()
-        await client.cancel_call.aio(call, end_session=given.end_session)
-        await self.finish({})
+    Args:
+        identifier: The text in the path of a request.
+        prefix: What ids of this kind begin with: fu, fc, wk.
 
-
-class StartHandler(Handler):
-    """The embedded hub."""
-
-    @web.authenticated
-    @authorized
-    async def post(self) -> None:
-        """Start the hub if none runs."""
-        await self.hub_client.client(start=True)
-        await self.finish({})
-
-
-def _checked(identifier: str) -> str:
-    if ID.fullmatch(identifier) is None:
+    Raises:
+        NotFoundError: If it cannot be an id of this kind.
+    """
+    if ID.fullmatch(identifier) is None or not identifier.startswith(f"{prefix}-"):
         raise NotFoundError(f"{identifier[:40]!r} is not an id of nbfn.")
     return identifier
 
 
-def _decoded(body: bytes, kind: type[T]) -> T:
-    """Return a body as this type; without a body, its defaults."""
+async def soon(answer: Awaitable[T], patience: float = PATIENCE) -> T:
+    """Return an answer of the hub.
+
+    Raises:
+        TimeoutError: If it does not arrive within ``patience`` seconds.
+    """
     try:
-        return msgspec.json.decode(body or b"null", type=kind | None) or kind()
-    except msgspec.DecodeError as error:  # also ValidationError
-        raise InvalidError(f"Invalid request: {error}.") from None
-
-
-def _parse(body: bytes) -> dict[str, Any]:
-    try:
-        autoscaler = msgspec.json.decode(body, type=Autoscaler)
-    except msgspec.DecodeError as error:  # also ValidationError
-        raise InvalidError(f"Invalid autoscaler settings: {error}.") from None
-    settings: dict[str, Any] = msgspec.to_builtins(autoscaler)
-    if not settings:
-        raise InvalidError("Name at least one autoscaler setting to change.")
-    for name, value in settings.items():
-        check_pool_setting(name, value)
-    return settings
-
-
-ROUTES: list[tuple[str, type[Handler]]] = [
-    (r"/nbfn/api/overview", OverviewHandler),
-    (r"/nbfn/api/functions/([^/]+)/autoscaler", AutoscalerHandler),
-    (r"/nbfn/api/calls/([^/]+)/cancel", CancelHandler),
-    (r"/nbfn/api/hub/start", StartHandler),
-]
+        async with asyncio.timeout(patience):
+            return await answer
+    except builtins.TimeoutError:
+        raise TimeoutError(f"The nbfn hub has not answered for {patience:.0f} s.") from None

@@ -6,9 +6,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from msgspec import UNSET, Struct, UnsetType, defstruct
+from msgspec import UNSET, Meta, Struct, UnsetType, defstruct
 from msgspec.structs import fields
 
 Connection = Literal["running", "absent", "unreachable"]
@@ -18,6 +18,11 @@ InputState = Literal["succeeded", "failed", "cancelled", "running", "waiting", "
 WorkerState = Literal["starting", "blank", "idle", "busy", "draining", "lost"]
 #: What a Function is for; sessions are those of the kernel "Python 3 (nbfn remote)", scripts are anonymous cells.
 Purpose = Literal["function", "script", "session"]
+
+
+#: Numbers that a page can send exactly.
+Natural = Annotated[int, Meta(ge=0, le=2**53 - 1)]
+Amount = Annotated[float, Meta(ge=0, le=2**53)]
 
 
 class Json(Struct, kw_only=True):
@@ -286,7 +291,7 @@ class Versions(Json):
 class RollbackRequest(Body):
     """Body of ``POST functions/ID/rollback``."""
 
-    version: int
+    version: Natural
 
 
 class RolledBack(Json):
@@ -324,11 +329,11 @@ class CallsQuery(Body):
     ``since`` is in seconds since 1970, ``before`` is ``next`` of the previous page.
     """
 
-    state: str = ""
-    since: float = 0.0
-    search: str = ""
-    limit: int = 100
-    before: str = ""
+    state: CallState | Literal[""] = ""
+    since: Amount = 0.0
+    search: Annotated[str, Meta(max_length=200)] = ""
+    limit: Annotated[int, Meta(ge=1, le=1000)] = 100
+    before: Annotated[str, Meta(max_length=80)] = ""
 
 
 class CallsPage(Json):
@@ -373,9 +378,9 @@ class CallRetried(Json):
 class InputsQuery(Body):
     """Query of ``GET calls/ID/inputs``, ordered by index."""
 
-    state: str = ""
-    limit: int = 100
-    after: int = -1
+    state: InputState | Literal[""] = ""
+    limit: Annotated[int, Meta(ge=1, le=1000)] = 100
+    first: Natural = 0  # the first index
 
 
 class InputRow(Json):
@@ -390,7 +395,10 @@ class InputRow(Json):
 
 
 class InputsPage(Json):
-    """Response of ``GET calls/ID/inputs``; ``next`` is ``after`` of the next page."""
+    """Response of ``GET calls/ID/inputs``; ``next`` is ``first`` of the next page.
+
+    Of a call that is not stored, the hub knows the inputs that have not ended, and the last failures.
+    """
 
     inputs: tuple[InputRow, ...]
     next: int | None
@@ -419,13 +427,13 @@ class LogsQuery(Body):
     function: str = ""
     call: str = ""
     worker: str = ""
-    since: float = 0.0
-    until: float = 0.0
+    since: Amount = 0.0
+    until: Amount = 0.0
     sources: str = ""  # separated by commas: stdout, stderr, system
-    search: str = ""
-    tail: int = 0
-    after: int = 0
-    wait: float = 0.0
+    search: Annotated[str, Meta(max_length=200)] = ""
+    tail: Annotated[int, Meta(ge=0, le=10_000)] = 0
+    after: Natural = 0
+    wait: Annotated[float, Meta(ge=0, le=60)] = 0.0
 
 
 class LogRow(Json):
@@ -645,7 +653,7 @@ class Health(Json):
 
 
 class EndRequest(Body):
-    """Body of ``POST calls/ID/cancel`` and ``workers/ID/drain``, ``stop``; it may be omitted.
+    """Body of ``POST calls/ID/cancel``, ``workers/ID/drain``, ``stop``, and ``functions/ID/stop``; it may be omitted.
 
     What would end a session, and so lose the variables of a notebook, is refused (409) without ``end_session``.
     """
@@ -664,7 +672,7 @@ class Empty(Json):
     """Response of ``DELETE functions/ID``, ``POST calls/ID/cancel``, ``workers/ID/drain``, ``stop``, ``hub/start``."""
 
 
-class Problem(Json):
+class Problem(Json, omit_defaults=True):
     """Response of a request that failed; ``field`` is the field of the form that is wrong."""
 
     message: str

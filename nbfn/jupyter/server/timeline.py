@@ -11,14 +11,13 @@ import msgspec
 from jupyter_server.auth.decorator import authorized
 from tornado import web
 
-from nbfn.exception import InvalidError, NotFoundError, TimeoutError
+from nbfn.exception import NotFoundError, TimeoutError
 from nbfn.jupyter.server import schema
 from nbfn.jupyter.server.hub_client import PATIENCE
-from nbfn.jupyter.server.routes import Handler
+from nbfn.jupyter.server.routes import Handler, parse_query
 from nbfn.protocol import messages as m
 
 S = TypeVar("S", bound=msgspec.Struct)
-Q = TypeVar("Q", bound=schema.Body)
 
 _ID = re.compile(r"[0-9A-Za-z_.:-]{0,80}")
 
@@ -56,28 +55,6 @@ class FailureHandler(Handler):
         client = await self.hub_client.client()
         text = await client.failure_text.aio(query.call, query.index, query.attempt)
         await self.finish(msgspec.to_builtins(schema.Failure(traceback=text)))
-
-
-def parse_query(handler: Handler, kind: type[Q]) -> Q:
-    """Return the query of a request.
-
-    Raises:
-        InvalidError: If it has other fields or values.
-    """
-    given = {
-        name: values[-1].decode("utf-8", "replace")
-        for name, values in handler.request.query_arguments.items()
-        if name != "token" and not name.startswith("_")
-    }
-    try:
-        query = msgspec.convert(given, kind, strict=False)
-        for field in msgspec.structs.fields(kind):
-            value = getattr(query, field.name)
-            if isinstance(value, int | float) and not 0 <= value <= 2**53:
-                raise msgspec.ValidationError(f"{field.name} must be from 0 to 2**53")
-    except msgspec.ValidationError as error:
-        raise InvalidError(f"Invalid query: {error}.") from None
-    return query
 
 
 def check_id(identifier: str) -> None:

@@ -13,6 +13,8 @@ from nbfn.protocol.messages.calls import *
 from nbfn.protocol.messages.definition import *
 from nbfn.protocol.messages.functions import *
 from nbfn.protocol.messages.handshake import *
+from nbfn.protocol.messages.health import *
+from nbfn.protocol.messages.history import *
 from nbfn.protocol.messages.message_table import *
 from nbfn.protocol.messages.monitoring import *
 from nbfn.protocol.messages.timeline import *

@@ -8,6 +8,8 @@ from nbfn.protocol.messages import (
     calls,
     functions,
     handshake,
+    health,
+    history,
     monitoring,
     timeline,
     worker,
@@ -63,6 +65,9 @@ FROM_CLIENT: tuple[type[Message], ...] = (
     monitoring.GetLogs,
     timeline.GetTimeline,
     timeline.GetFailure,
+    health.GetHealth,
+    history.GetCalls,
+    history.GetInputs,
 )
 FROM_WORKER: tuple[type[Message], ...] = (
     handshake.WorkerHello,
@@ -113,6 +118,9 @@ TO_CLIENT: tuple[type[Message], ...] = (
     monitoring.Logs,
     timeline.Timeline,
     timeline.FailureTold,
+    health.Health,
+    history.Calls,
+    history.Inputs,
 )
 TO_WORKER: tuple[type[Message], ...] = (
     handshake.Welcome,

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from nbfn.jupyter.views.cards.argument_form import FormError, arguments_of, fields_of
+from nbfn.jupyter.argument_form import FormError, arguments_of, fields_of
 
 SIGNATURE = (
     "(a: int, /, b: float = 0.5, c: str = 'x', d: bool = True, "

@@ -15,9 +15,9 @@ from nbfn.api.cls import Cls
 from nbfn.api.description import Description, describe, hydrated
 from nbfn.api.function import Function
 from nbfn.exception import Error
+from nbfn.jupyter.argument_form import Field, FormError, arguments_of, fields_of
 from nbfn.jupyter.cell_output import OutputArea
 from nbfn.jupyter.views.calls.call_record import value_text
-from nbfn.jupyter.views.cards.argument_form import Field, FormError, arguments_of, fields_of
 from nbfn.jupyter.views.status_style import MUTED, box_html, code_html, link_html
 from nbfn.jupyter.views.widget_output import SAVED_STATIC, Actions, publish
 from nbfn.protocol.messages import FunctionInfo, FunctionRow

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from nbfn._version import __version__
 from nbfn.api.deployment import deployer
 from nbfn.client.client import Client
+from nbfn.exception import NotFoundError
 from nbfn.protocol import messages
 from nbfn.protocol.messages import DeploymentRow, FunctionInfo
-from nbfn.runtime.sync import run
 
 
-class NoVersionError(ValueError):
-    """Raised when a version was never released; the message is for the user."""
-
-
-def versions(client: Client, info: FunctionInfo) -> dict[int, DeploymentRow]:
+async def versions(client: Client, info: FunctionInfo) -> dict[int, DeploymentRow]:
     """Return the first release of each version of a Function in the App's history.
 
     Args:
@@ -26,14 +20,17 @@ def versions(client: Client, info: FunctionInfo) -> dict[int, DeploymentRow]:
     Returns:
         The releases by version, the newest version first.
     """
+    answer: messages.History = await client.request(
+        lambda number: messages.GetHistory(number, info.app_id)
+    )
     first: dict[int, DeploymentRow] = {}
-    for release in client.app_history(info.app_id):  # newest first
+    for release in answer.deployments:  # newest first
         if (version := release.functions.get(info.name)) is not None:
             first[version] = release
     return dict(sorted(first.items(), reverse=True))
 
 
-def roll_back(client: Client, info: FunctionInfo, version: int) -> messages.AppRow:
+async def roll_back(client: Client, info: FunctionInfo, version: int) -> messages.AppRow:
     """Deploy an earlier version of a Function; the other Functions of its App do not change.
 
     Args:
@@ -45,25 +42,22 @@ def roll_back(client: Client, info: FunctionInfo, version: int) -> messages.AppR
         The App after the deployment.
 
     Raises:
-        NoVersionError: If the version was never released.
+        NotFoundError: If the version was never released.
     """
-    known = versions(client, info)
+    known = await versions(client, info)
     if version not in known:
         there = ", ".join(f"v{number}" for number in known) or "none"
-        raise NoVersionError(f"{info.name} has no release of v{version} (there are: {there}).")
-    answer: Any = run(
-        client.request(
-            lambda number: messages.Deploy(
-                number,
-                info.app,
-                {info.name: version},
-                info.environment_name,
-                partial=True,
-                tag=f"{info.name} back to v{version}",
-                by=deployer(),
-                nbfn=__version__,
-            )
+        raise NotFoundError(f"{info.name} has no release of v{version} (there are: {there}).")
+    answer: messages.AppFound = await client.request(
+        lambda number: messages.Deploy(
+            number,
+            info.app,
+            {info.name: version},
+            info.environment_name,
+            partial=True,
+            tag=f"{info.name} back to v{version}",
+            by=deployer(),
+            nbfn=__version__,
         )
     )
-    app: messages.AppRow = answer.app
-    return app
+    return answer.app
