@@ -168,6 +168,60 @@ def test_a_display_that_was_not_saved_is_added_when_the_kernel_is_free(
     expect(page.locator(".jp-nbfn-display")).to_contain_text("wait.map")
 
 
+def test_a_call_that_blocks_its_cell_shows_its_output_and_its_result_on_return(
+    lab: Any,
+    page: Page,
+    open_notebook: Callable[..., Page],
+    run_all: Callable[[], None],
+    use_theme: Callable[[str], None],
+) -> None:
+    name = "rebind-blocking.ipynb"
+    open_notebook(name, *cells(lab, "wait.remote(3, 'gate-of-blocking')"))
+    run_all()
+    expect(page.locator(".jp-nbfn-blocking-root")).to_contain_text("running")
+    save(page)
+    open_again(lab, page, name)
+    shown = from_hub(page)
+    expect(shown).to_contain_text("running")
+    expect(shown).to_contain_text("looks at 3")
+    expect(shown.get_by_role("button", name="Cancel")).to_be_visible()
+    use_theme("JupyterLab Dark")
+    page.screenshot(path=ARTIFACTS / "rebind-blocking-dark.png")
+    use_theme("JupyterLab Light")
+    (lab.work / "gate-of-blocking").touch()
+    ended = display(page).locator(".jp-nbfn-snapshot")
+    expect(ended).to_contain_text("succeeded")
+    expect(display(page)).to_contain_text("30")
+    page.screenshot(path=ARTIFACTS / "rebind-blocking.png")
+
+    (lab.work / "gate-of-blocking").unlink()
+    run_all()
+    expect(page.locator(".jp-nbfn-blocking-root")).to_contain_text("running")
+    save(page)
+    open_again(lab, page, name)
+    from_hub(page).get_by_role("button", name="Cancel").click()
+    expect(display(page)).to_contain_text("cancelled")
+
+
+def test_a_script_cell_that_was_left_running_comes_back(
+    lab: Any, page: Page, open_notebook: Callable[..., Page], run_all: Callable[[], None]
+) -> None:
+    name = "rebind-script.ipynb"
+    script = (
+        f"%%remote --app rebinding -i root={str(lab.work)!r}\nimport time\nfrom pathlib import Path\n"
+        "print('has begun')\n"
+        "while not Path(root, 'gate-of-script').exists(): time.sleep(0.02)\n'the value'"
+    )
+    open_notebook(name, LOAD, script)
+    run_all()
+    expect(page.locator(".jp-nbfn-blocking-root")).to_contain_text("script")
+    save(page)
+    open_again(lab, page, name)
+    expect(from_hub(page)).to_contain_text("has begun")
+    (lab.work / "gate-of-script").touch()
+    expect(display(page).locator(".jp-nbfn-snapshot")).to_contain_text("succeeded")
+
+
 def test_without_a_hub_a_display_says_as_of_when_it_is_and_what_to_type(
     lab: Any, page: Page, open_notebook: Callable[..., Page], run_all: Callable[[], None]
 ) -> None:

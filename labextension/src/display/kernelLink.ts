@@ -24,6 +24,8 @@ interface IDisplayMessage {
   /** The same for a cell without its result, which its page has missed; null if there is none. */
   data_with_result: PartialJSONObject | null;
   metadata: PartialJSONObject;
+  /** Whether it answers the page, which did not name it. Other messages are about any display, also removed ones. */
+  missing?: boolean;
 }
 
 type Shared = Omit<IDisplays, 'isAlive' | 'add' | 'remove'>;
@@ -134,7 +136,9 @@ export class KernelLink implements IDisplays {
         return;
       }
     }
-    this._addOutput(said);
+    if (said.missing) {
+      this._addOutput(said);
+    }
   }
 
   /** Replace an output, unless this page has it already. */

@@ -178,13 +178,13 @@ class DisplayRegistry:
         """Answer with the displays that a page names, and those that are newer than its notebook."""
         named, since = set(asked.get("displays") or ()), float(asked.get("since") or 0.0)
         with self._lock:
-            found = [
-                display.message(name)
-                for name, display in self._displays.items()
-                if name in named or (display.cell and display.first > since)
-            ]
-        for message in found:
-            comm.send(message)
+            shown = list(self._displays.items())
+            latest = {display.cell: display.request for _, display in shown}
+        for name, display in shown:
+            if name in named:
+                comm.send(display.message(name))
+            elif display.cell and display.first > since and latest[display.cell] == display.request:
+                comm.send(display.message(name) | {"missing": True})
 
     def _send(self, message: dict[str, Any]) -> None:
         with self._lock:
