@@ -104,10 +104,11 @@ def parse_query(handler: Handler, kind: type[B]) -> B:
     Raises:
         InvalidError: If it has other fields or values.
     """
+    # JupyterLab adds the time to each request, as a name without a value.
     given = {
         name: values[-1].decode("utf-8", "replace")
         for name, values in handler.request.query_arguments.items()
-        if name != "token" and not name.startswith("_")
+        if name != "token" and not name.startswith("_") and not name.isdigit()
     }
     try:
         query = msgspec.convert(given, kind, strict=False)
