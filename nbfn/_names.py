@@ -57,6 +57,15 @@ def check_name(what: str, value: Any) -> str:
     return name
 
 
+def check_environment(name: Any) -> str:
+    """Return the name of an environment; "" for None, the default one.
+
+    Raises:
+        InvalidError: If it is not a name.
+    """
+    return "" if name in (None, "") else check_name("The environment's name", name)
+
+
 def app_name_of(file: str) -> str:
     """Return the name that an App has after a file; files of different names may only differ in what no name has.
 

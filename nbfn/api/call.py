@@ -189,16 +189,20 @@ class FunctionCall(Generic[R]):
         client = await attached(self._client)
         output = self._kept
         if output is None or output.index != index:
-            expected = self._expect(client, range(index, index + 1))
-            try:
-                await expected.request()
-                output = await expected.output(expected.futures[0], timeout)
-            except (KeyboardInterrupt, asyncio.CancelledError) as error:
-                note_detached(error, self._id)
-                raise
-            finally:
-                expected.leave()
+            output = await self._outcome(client, index, timeout)
         return result_of(client.serializer, output, self._name, self._id)  # type: ignore[no-any-return]
+
+    async def _outcome(self, client: Client, index: int, timeout: float | None) -> Output:
+        __tracebackhide__ = True
+        expected = self._expect(client, range(index, index + 1))
+        try:
+            await expected.request()
+            return await expected.output(expected.futures[0], timeout)
+        except (KeyboardInterrupt, asyncio.CancelledError) as error:
+            note_detached(error, self._id)
+            raise
+        finally:
+            expected.leave()
 
     def _expect(self, client: Client, indices: range) -> OutcomeWaiter:
         """Return a waiter for the outcomes of some inputs."""

@@ -81,9 +81,8 @@ async def _settled(state: HydratedFunction, call: SingleCall, else_: str) -> Non
     try:
         result_of(state.client.serializer, found, name, call.id)
     except Exception as error:
-        why = f"{type(error).__name__}: {str(error).removesuffix('.')}."
-        if isinstance(error, DeserializationError) and (sentence := state.unloadable()):
-            why = sentence
+        known = state.unloadable() if isinstance(error, DeserializationError) else ""
+        why = known or f"{type(error).__name__}: {str(error).removesuffix('.')}."
         raise ExecutionError(
             f"Web endpoint {name!r} cannot be loaded in a worker: {why}{else_}"
         ) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from nbfn._names import check_name
+from nbfn._names import check_environment, check_name
 from nbfn.client.registration.remote_ref import RemoteRef, by_name
 from nbfn.declarations.retries import is_int
 from nbfn.exception import InvalidError
@@ -35,9 +35,7 @@ def deployed_ref(
     app = check_name("The app's name", app_name)
     if (name is None) == (tag is None):
         raise InvalidError(f"{what}.from_name needs the {what}'s name, once: (app_name, name).")
-    environment = ""
-    if environment_name not in (None, ""):
-        environment = check_name("The environment's name", environment_name)
+    environment = check_environment(environment_name)
     if version is not None and (not is_int(version) or version < 1):
         raise InvalidError(f"version is {version!r}; it must be a whole number, 1 or more.")
     name = check_name(f"The {what}'s name", name if tag is None else tag)

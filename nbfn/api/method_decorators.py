@@ -472,11 +472,10 @@ def _label(label: Any) -> str:
 
 
 def _say_domains(custom_domains: Any) -> None:
-    if custom_domains is not None and (
-        isinstance(custom_domains, str)
-        or not isinstance(custom_domains, Sequence)
-        or not all(isinstance(domain, str) for domain in custom_domains)
-    ):
+    if custom_domains is None:
+        return
+    plain = isinstance(custom_domains, Sequence) and not isinstance(custom_domains, str)
+    if not plain or not all(isinstance(domain, str) for domain in custom_domains):
         raise InvalidError(f"custom_domains is {custom_domains!r}; it must be a list of strings.")
     if custom_domains:
         warnings.warn(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from nbfn import _unpickle
-from nbfn._names import check_name
+from nbfn._names import check_environment, check_name
 from nbfn.client.client import Client
 from nbfn.config import default_environment
 from nbfn.declarations.env_vars import EnvVars, check_variables
@@ -164,11 +164,10 @@ class Secret(EnvVars):
             raise InvalidError(
                 f"required_keys is {required_keys!r}; it must be a list of the names of variables."
             )
-        if environment_name not in (None, ""):
-            environment_name = check_name("The environment's name", environment_name)
+        environment_name = check_environment(environment_name)
         self = cls.__new__(cls)
         self.name = check_name("The secret's name", name)
-        self.environment_name = environment_name or ""
+        self.environment_name = environment_name
         self.required_keys = tuple(required_keys)
         shown = f", environment_name={environment_name!r}" if environment_name else ""
         self._shown = f"Secret.from_name({name!r}{shown})"

@@ -27,7 +27,7 @@ from nbfn.hub.disk_space import Disk
 from nbfn.hub.gateway_process import GatewayProcess
 from nbfn.hub.launchers import base
 from nbfn.hub.log_store import LogStore
-from nbfn.hub.scheduler.hub_state import MAX_ENDED_SPAWNS, Limits
+from nbfn.hub.scheduler.hub_state import MAX_ENDED_SPAWNS, HubState, Limits
 from nbfn.hub.scheduler.state_machine import StateMachine
 from nbfn.hub.shared_memory_gc import SharedMemoryGC
 from nbfn.hub.store import Store
@@ -129,6 +129,21 @@ def _thread_ended(args: threading.ExceptHookArgs, broker: Broker) -> None:
     )
 
 
+def _restore(hub_state: HubState, store: Store) -> None:
+    """Restore what the previous hub stored, except its calls."""
+    registry = hub_state.registry
+    registry.environments |= store.load_environments()
+    for app in store.load_apps():
+        registry.restore_app(app)
+    for record in store.load_functions():
+        registry.restore(record)
+    for secret in store.load_secrets():
+        hub_state.secrets[secret.environment_name, secret.name] = secret
+    hub_state.started_inputs = store.load_started()
+    for spawn in store.load_ended(MAX_ENDED_SPAWNS):
+        hub_state.note_ended(spawn)
+
+
 def _assemble(
     places: Places, settings: Settings, epoch: int, *, embedded: bool
 ) -> tuple[Broker, Store, Router, WorkerProcesses, GatewayProcess, LogStore]:
@@ -153,17 +168,7 @@ def _assemble(
         threads=settings.worker_threads,
     )
     state = StateMachine(m.new_id, epoch=epoch, limits=limits)
-    registry = state.hub_state.registry
-    registry.environments |= store.load_environments()
-    for app in store.load_apps():
-        registry.restore_app(app)
-    for record in store.load_functions():
-        state.hub_state.registry.restore(record)
-    for secret in store.load_secrets():
-        state.hub_state.secrets[secret.environment_name, secret.name] = secret
-    state.hub_state.started_inputs = store.load_started()
-    for spawn in store.load_ended(MAX_ENDED_SPAWNS):
-        state.hub_state.note_ended(spawn)
+    _restore(state.hub_state, store)
     router = Router(places.endpoint)
     version = importlib.metadata.version("nbfn")
     about = m.HubRow(os.getpid(), version, epoch, 0.0, str(places.home), cores)

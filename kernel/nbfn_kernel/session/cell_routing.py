@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 #: The cell magic that runs in the notebook's kernel; all others run in the session, also ``%%remote``: the Functions of
@@ -45,6 +47,16 @@ class MixedCell(Exception):
     """A line of the notebook's kernel is between lines of the session."""
 
 
+def _is_outside(line: str) -> bool:
+    return runs_here(line) or _is_empty(line)
+
+
+def _count_outside(lines: Sequence[str]) -> int:
+    """Return how many of the first lines run here, with empty lines among them; 0 if all of these are empty."""
+    outside = list(itertools.takewhile(_is_outside, lines))
+    return len(outside) if any(map(runs_here, outside)) else 0
+
+
 def split(code: str, *, has_session: bool = True) -> RoutedCell:
     """Split a cell into its parts.
 
@@ -64,19 +76,12 @@ def split(code: str, *, has_session: bool = True) -> RoutedCell:
     if _CELL.match(code.lstrip()) or (not has_session and _HUB.match(code.lstrip())):
         return RoutedCell(code)
     lines = code.split("\n")
-    first, last = 0, len(lines)
-    while first < last and (runs_here(lines[first]) or _is_empty(lines[first])):
-        first += 1
-    if first == last:  # the session ignores a cell of empty lines
+    if all(map(_is_outside, lines)):  # the session ignores a cell of empty lines
         return RoutedCell(code) if any(map(runs_here, lines)) else RoutedCell("", code)
-    while not any(map(runs_here, lines[:first])) and first:
-        first -= 1
+    first = _count_outside(lines)
     if lines[first].startswith("%%"):  # the magic takes the rest of the cell
         return RoutedCell("\n".join(lines[:first]), "\n".join(lines[first:]))
-    while runs_here(lines[last - 1]) or (_is_empty(lines[last - 1]) and last > first + 1):
-        last -= 1
-    while last < len(lines) and not any(map(runs_here, lines[last:])):
-        last += 1
+    last = len(lines) - _count_outside(lines[::-1])
     for line in lines[first:last]:
         if found := _LINE.match(line):
             raise MixedCell(MIXED_HINT.format(f"%{found[1]}"))

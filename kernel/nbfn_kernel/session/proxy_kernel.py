@@ -258,16 +258,18 @@ def shift(found: dict[str, Any], cut: int) -> None:
                 place[name] += cut
 
 
+def _magics(*, cell: bool) -> list[str]:
+    """Return the magics that run here; ``cell`` tells whether these may be magics of the whole cell."""
+    lines = [f"%{name}" for name in cell_routing.LINE_MAGICS]
+    return [f"%%{name}" for name in cell_routing.CELL_MAGICS] + lines if cell else lines
+
+
 def add_magics(content: dict[str, Any], code: str, cursor: int) -> None:
     """Add the magics of the notebook's kernel to the completions of the session."""
     start = code.rfind("\n", 0, cursor) + 1
     typed = code[start:cursor]
-    if not typed.startswith("%") or " " in typed:
-        return
-    known = [f"%%{name}" for name in cell_routing.CELL_MAGICS] if start == 0 else []
-    known += [f"%{name}" for name in cell_routing.LINE_MAGICS]
-    found = [name for name in known if name.startswith(typed)]
-    if not found:
+    found = [name for name in _magics(cell=start == 0) if name.startswith(typed)]
+    if not typed.startswith("%") or not found:
         return
     # The session's completer also completes `%%loc` to `locals`.
     magics = [name for name in content["matches"] if name.startswith("%") and name not in found]

@@ -209,14 +209,7 @@ class _Exchange:
             asyncio.get_running_loop().call_soon(self._send_start)
             return
         if kind == "websocket.send":
-            message = event.get("bytes") or (event.get("text") or "")
-            if (
-                len(message if isinstance(message, bytes) else message.encode())
-                > web_events.LARGEST
-            ):
-                raise ValueError(
-                    f"A WebSocket message may have at most {web_events.LARGEST} bytes."
-                )
+            _check_size(event)
         if self._request_stream.gone.is_set():
             return  # the client has disconnected
         for part in _split_body(_normalise(event)):
@@ -251,6 +244,13 @@ def _normalise(event: Event) -> Event:
     if isinstance(event.get("body"), bytearray | memoryview):
         event["body"] = bytes(event["body"])
     return event
+
+
+def _check_size(event: Event) -> None:
+    """Check that the caller can receive a WebSocket message."""
+    data = event.get("bytes") or (event.get("text") or "").encode()
+    if len(data) > web_events.LARGEST:
+        raise ValueError(f"A WebSocket message may have at most {web_events.LARGEST} bytes.")
 
 
 def _split_body(event: Event) -> list[Event]:

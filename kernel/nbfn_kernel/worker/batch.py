@@ -160,6 +160,14 @@ def _fits(target: Target, arguments: tuple[tuple[Any, ...], dict[str, Any]]) -> 
     return True
 
 
+def _check_count(function: str, name: str, count: int, callers: int) -> None:
+    if count != callers:
+        raise InvalidError(
+            f"The inputs of one batch of {function!r} have different arguments: {name!r} was passed by "
+            f"{count} of {callers} callers."
+        )
+
+
 def _collect_arguments(
     target: Target, arguments: Sequence[tuple[tuple[Any, ...], dict[str, Any]]]
 ) -> tuple[list[list[Any]], dict[str, list[Any]]]:
@@ -181,11 +189,7 @@ def _collect_arguments(
         ).items():
             lists.setdefault(name, []).append(value)
     for name in parameters:
-        if len(lists.get(name, ())) != len(arguments):
-            raise InvalidError(
-                f"The inputs of one batch of {target.name!r} have different arguments: {name!r} was passed by "
-                f"{len(lists.get(name, ()))} of {len(arguments)} callers."
-            )
+        _check_count(target.name, name, len(lists.get(name, ())), len(arguments))
     kwargs_only = {name: lists[name] for name in parameters if name not in by_position}
     return [lists[name] for name in by_position], kwargs_only
 

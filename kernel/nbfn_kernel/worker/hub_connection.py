@@ -138,14 +138,17 @@ class HubConnection:
             os._exit(70)
         self._link.close(linger=CLOSE_TIMEOUT)
 
+    def _receive(self, arrived: messages.Message | Change | BadFrame) -> None:
+        if isinstance(arrived, Change):
+            self._connection_changed(arrived)
+        elif isinstance(arrived, BadFrame):
+            logger.warning("Ignored a malformed message from the hub: %s", arrived.reason)
+        else:
+            self._handlers[type(arrived)](arrived)  # type: ignore[index]
+
     def _poll_once(self) -> None:
         for arrived in self._link.wait(self._wait_time(time.monotonic())):
-            if isinstance(arrived, Change):
-                self._connection_changed(arrived)
-            elif isinstance(arrived, BadFrame):
-                logger.warning("Ignored a malformed message from the hub: %s", arrived.reason)
-            else:
-                self._handlers[type(arrived)](arrived)  # type: ignore[operator]
+            self._receive(arrived)
         now = time.monotonic()
         if self._outbox.urgent or now >= self._send_due:
             self._send_outbox(now)

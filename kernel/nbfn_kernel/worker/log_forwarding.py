@@ -67,17 +67,7 @@ class CallerLogLevels:
         before, wanted = self._levels, load_levels(packed)
         self.current, self._levels = packed, wanted
         for name in {*self._set, *wanted.levels}:
-            logger = logging.getLogger(name)
-            if logger.level != self._set.get(name, logger.level):
-                continue
-            if (level := wanted.levels.get(name)) is not None:
-                self._before.setdefault(name, logger.level)
-                self._set[name] = level
-            else:
-                level = self._before.pop(name)
-                del self._set[name]
-            if level != logger.level:
-                logger.setLevel(level)
+            self._apply_level(logging.getLogger(name), name, wanted.levels.get(name))
         if wanted.disabled != before.disabled:
             logging.disable(wanted.disabled)
         if wanted.captured != before.captured:
@@ -86,6 +76,19 @@ class CallerLogLevels:
             self.current = _REAPPLY
             self._incomplete, self._modules = packed, len(sys.modules)
             self._levels = msgspec.structs.replace(wanted, filters=())
+
+    def _apply_level(self, logger: logging.Logger, name: str, level: int | None) -> None:
+        """Set the level of a logger, or its own one if None; one that the user's code has set since is kept."""
+        if logger.level != self._set.get(name, logger.level):
+            return
+        if level is not None:
+            self._before.setdefault(name, logger.level)
+            self._set[name] = level
+        else:
+            level = self._before.pop(name)
+            del self._set[name]
+        if level != logger.level:
+            logger.setLevel(level)
 
     def _apply_filters(self, filters: tuple[WarningFilter, ...] | None) -> bool:
         """Apply warning filters; return False if a category is in a module that is not imported."""

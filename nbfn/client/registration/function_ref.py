@@ -209,19 +209,21 @@ class HydratedFunction:
         return error
 
 
+def _parameter_names(raw: Callable[..., Any] | None) -> list[str]:
+    """Return the names of parameters that take positional arguments; none if they are not known."""
+    if raw is None:
+        return []
+    try:
+        parameters = inspect.signature(raw).parameters.values()
+    except (ValueError, TypeError):
+        return []
+    return [p.name for p in parameters if p.kind is not p.VAR_KEYWORD]
+
+
 def _named(
     raw: Callable[..., Any] | None, args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> Iterable[tuple[str, Any]]:
-    names: list[str] = []
-    if raw is not None:
-        try:
-            names = [
-                p.name
-                for p in inspect.signature(raw).parameters.values()
-                if p.kind not in (p.VAR_KEYWORD,)
-            ]
-        except (ValueError, TypeError):
-            names = []
+    names = _parameter_names(raw)
     for number, value in enumerate(args):
         yield (names[number] if number < len(names) else f"number {number + 1}"), value
     yield from kwargs.items()

@@ -331,21 +331,21 @@ def _text(piece: Piece, logs: tuple[Path, Path], most: int) -> str:
     data = piece.text[max(0, len(piece.text) - most) :]
     if piece.channel in PACKED and len(data) < len(piece.text):
         return ""
-    if piece.span is not None:
-        first, end = piece.span
-        first = max(first, end - most)
-        try:
-            descriptor = os.open(logs[CHANNELS.index(piece.channel)], os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            return ""
-        try:
-            data = os.pread(descriptor, end - first, first)
-        finally:
-            os.close(descriptor)
-    text = data.decode("utf-8", "replace")
-    if piece.span is not None and stderr_tail.CRASH in text:
-        return stderr_tail.without_own_frames(text)
-    return text
+    if piece.span is None:
+        return data.decode("utf-8", "replace")
+    text = _read_log(logs[CHANNELS.index(piece.channel)], *piece.span, most)
+    return stderr_tail.without_own_frames(text) if stderr_tail.CRASH in text else text
+
+
+def _read_log(log: Path, first: int, end: int, most: int) -> str:
+    """Return the last characters of a part of a log; "" if the log cannot be read."""
+    first = max(first, end - most)
+    try:
+        with log.open("rb") as file:
+            file.seek(first)
+            return file.read(end - first).decode("utf-8", "replace")
+    except OSError:
+        return ""
 
 
 def _stderr(found: list[tuple[int, int, str, str]], lease: int) -> str:
