@@ -144,7 +144,7 @@ class HubConnection:
         elif isinstance(arrived, BadFrame):
             logger.warning("Ignored a malformed message from the hub: %s", arrived.reason)
         else:
-            self._handlers[type(arrived)](arrived)  # type: ignore[index]
+            self._handlers[type(arrived)](arrived)  # type: ignore[operator]
 
     def _poll_once(self) -> None:
         for arrived in self._link.wait(self._wait_time(time.monotonic())):
