@@ -37,7 +37,7 @@ from nbfn.hub.scheduler.state_machine import StateMachine
 from nbfn.hub.scheduler.worker_shutdown import EXIT_GRACE
 from nbfn.hub.shared_memory_gc import SharedMemoryGC
 from nbfn.hub.store import Store
-from nbfn.hub.timeline_queries import TimelineQueries
+from nbfn.hub.timeline_answer import TimelineQueries
 from nbfn.hub.worker_processes import WorkerProcesses
 from nbfn.hub.writer import StoreResult
 from nbfn.protocol import codec
