@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from nbfn.config import Places
-from nbfn.hub.scheduler import health_warnings
 from nbfn.hub.scheduler.hub_state import HubState
 from nbfn.protocol import messages as m
+from nbfn.protocol.messages import WarningRow
+from nbfn.runtime.byte_size import format_bytes
 
 #: The most lost workers in an answer.
 MOST_LOST = 20
@@ -34,7 +35,7 @@ def health(request: int, t: HubState, about: m.HubRow, free: int) -> m.Health:
         _size([*places.home.glob("logs.db*"), *places.logs.iterdir()]),
         max(free, 0),
         tuple(_lost(t)),
-        tuple(health_warnings.warnings(t)),
+        tuple(warnings(t)),
     )
 
 
@@ -54,3 +55,62 @@ def _lost(t: HubState) -> list[m.LostWorkerRow]:
         m.LostWorkerRow(lane.worker, lane.name, lane.app, lane.ended, lane.how)
         for lane in lanes[:MOST_LOST]
     ]
+
+
+# --- warnings ------------------------------------------------------------------------------------
+
+
+def warnings(t: HubState) -> Iterator[WarningRow]:
+    """Yield the warnings, those about the hub first."""
+    yield from _disk(t)
+    yield from _executables(t)
+    yield from _workers(t)
+    yield from _functions(t)
+
+
+def _disk(t: HubState) -> Iterator[WarningRow]:
+    path, free = t.disk
+    if t.disk_trouble:
+        message = f"The hub cannot write its database: {t.disk_trouble}."
+        yield WarningRow("hub", message, f"Free disk space at {path}; the hub then tries again.")
+    elif free <= t.limits.disk_reserve:
+        message = f"Only {format_bytes(free)} are free at {path}, so new spawned calls are refused."
+        yield WarningRow(
+            "hub", message, "Free disk space there, or lower the setting disk_reserve."
+        )
+
+
+def _executables(t: HubState) -> Iterator[WarningRow]:
+    for executable, (failures, _) in t.start_backoff.items():
+        again = "time" if failures == 1 else "times"
+        message = f"Workers under {executable} ended {failures} {again} before they were ready."
+        yield WarningRow(
+            "hub", message, f"Check that '{executable} -c \"import nbfn_kernel\"' works."
+        )
+
+
+def _functions(t: HubState) -> Iterator[WarningRow]:
+    for pool in t.pools.values():
+        record = pool.record
+        if pool.retired or pool.staged:
+            continue
+        if pool.start_failures:
+            message = (
+                f"Workers of {record.name} (app {record.app}) end before they finish an input."
+            )
+            yield WarningRow(
+                record.id, message, "Read its logs; then correct it and deploy it again."
+            )
+        elif pool in t.lacking and pool.backlog:
+            message = f"{record.name} (app {record.app}) {pool.waiting_for}."
+            remedy = "End workers of other Functions, or ask for less in its options."
+            yield WarningRow(record.id, message, remedy)
+
+
+def _workers(t: HubState) -> Iterator[WarningRow]:
+    limit = t.limits.max_workers
+    if len(t.workers) >= limit and any(
+        pool.backlog and not pool.workers for pool in t.pools.values()
+    ):
+        message = f"This machine's limit of {limit} workers is reached, and a Function has none."
+        yield WarningRow("hub", message, "Lower warm workers, or raise the setting max_workers.")
