@@ -20,12 +20,12 @@ from nbfn.client.calls import recent_failures
 from nbfn.client.calls.active_call import CallableFunction, guarded, settle
 from nbfn.client.calls.failed_inputs import FailedInputs, size_of
 from nbfn.client.calls.input_feeder import MultiInputCall, weight_of
-from nbfn.client.calls.late_results import LateResults
 from nbfn.client.calls.map_retry import Rest, RetriedMap
 from nbfn.protocol import messages
 from nbfn.protocol.call_states import CallState, InputCounts, InputState, end_state
 from nbfn.protocol.messages import Message, NewInput, Output
 from nbfn.runtime.sync import wait
+from nbfn.serialization.payload import Serializer
 from nbfn.types import InputStatus
 
 logger = logging.getLogger("nbfn.client")
@@ -544,3 +544,35 @@ class MapCall(MultiInputCall):
         if not self.stopped:
             self._end_complete()
         return []
+
+
+# --- late results --------------------------------------------------------------------------------
+
+#: Most bytes of these results that are kept.
+KEPT_BYTES = 4 * 1024 * 1024
+
+
+class LateResults:
+    """The results of inputs that ran to their end although their map was stopped.
+
+    Args:
+        serializer: The serializer of this process. Results in shared memory are not kept.
+    """
+
+    def __init__(self, serializer: Serializer) -> None:
+        self._serializer = serializer
+        self._size = 0
+        self.outputs: list[Output] = []
+
+    def add(self, outputs: Iterable[Output]) -> None:
+        """Keep those of these outputs that are results."""
+        for output in outputs:
+            payload = output.payload
+            if payload is None:
+                continue
+            kept = output.status == InputStatus.SUCCESS and not payload.segments
+            if not kept or self._size + payload.weight > KEPT_BYTES:
+                self._serializer.discard(payload)
+                continue
+            self._size += payload.weight
+            self.outputs.append(output)
