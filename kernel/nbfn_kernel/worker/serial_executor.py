@@ -14,6 +14,7 @@ import logging
 import os
 import queue
 import signal
+import sys
 import threading
 import time
 from collections import deque
@@ -25,6 +26,7 @@ from nbfn.context import set_current
 from nbfn.exception import InputCancellation
 from nbfn.protocol.messages import Bind, BindFailed, Bound, LeasedInput, Payload, Result
 from nbfn.protocol.worker_state import ENDED_BY, MEMORY_LIMIT, WorkerState
+from nbfn.runtime import threads
 from nbfn.runtime.byte_size import format_bytes
 from nbfn.serialization.payload import Serializer
 from nbfn.serialization.remote_exception import dump_exception, format_exception
@@ -34,7 +36,6 @@ from nbfn_kernel.worker import (
     function_loader,
     input_result,
     output_capture,
-    thread_limits,
 )
 from nbfn_kernel.worker.batch import Batch
 from nbfn_kernel.worker.concurrent_executor import ConcurrentExecutor
@@ -249,7 +250,7 @@ class SerialExecutor:
         output_capture.forward_all()
         function_loader.set_variables(bind)
         if bind.threads:
-            thread_limits.limit(bind.threads)
+            limit_threads(bind.threads)
         self._limit_memory(bind.definition.resources.memory_limit or 0)
         try:
             self._loaded = loaded = LoadedFunction(self._serializer, bind)
@@ -519,3 +520,28 @@ _STOP_MESSAGES = {
     "timeout": "This input ran longer than its timeout.",
     "exit": "The worker is shutting down.",
 }
+
+
+# --- threads of libraries ------------------------------------------------------------------------
+
+#: Modules with a native library whose threads can be limited after it is loaded.
+_NATIVE = frozenset({"numpy", "scipy", "sklearn", "torch"})
+
+
+def limit_threads(count: int) -> None:
+    """Limit numeric libraries to ``count`` threads, unless the user has set another number.
+
+    Libraries that are loaded later read environment variables. Libraries that are loaded already, for example by a
+    ``sitecustomize``, are limited by threadpoolctl.
+    """
+    threads.limit(count)
+    if _NATIVE.isdisjoint(sys.modules):
+        return
+    from threadpoolctl import threadpool_limits  # imported only where a native library is loaded
+
+    openmp = int(os.environ["OMP_NUM_THREADS"])
+    blas = int(os.environ.get("OPENBLAS_NUM_THREADS") or openmp)
+    threadpool_limits(limits={"openmp": openmp, "blas": blas})
+    if (torch := sys.modules.get("torch")) is not None:
+        set_threads: Any = torch.set_num_threads
+        set_threads(openmp)
