@@ -87,7 +87,7 @@ class Queries:
             found = f"Version {message.deployment} of the app is not kept."
         if isinstance(found, str):
             return m.Failed(message.request, "not_found", found)
-        info = function_info.of(found, version or found.latest, created=False)
+        info = function_info.of(self._hub_state, found, version or found.latest, created=False)
         info = replace(info, deployment=message.deployment)
         return m.Registered(message.request, info)
 
@@ -113,7 +113,7 @@ class Queries:
             text = f"No web endpoint has the label {message.label!r}."
             return m.Failed(message.request, "not_found", text)
         record, method = found
-        info = function_info.of(record, record.latest, created=False)
+        info = function_info.of(self._hub_state, record, record.latest, created=False)
         return m.EndpointFound(message.request, info, method)
 
     def _apps(self, message: m.GetApps) -> Message:

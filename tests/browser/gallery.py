@@ -7,12 +7,14 @@ that a client would; how they are shown is left to what is tested.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
 from IPython.core.getipython import get_ipython
 from IPython.display import HTML, display
+from msgspec.structs import replace
 
 from nbfn.client import call_observer
 from nbfn.client.calls import failed_inputs, map_call
@@ -21,9 +23,9 @@ from nbfn.jupyter.cell_output import OutputArea
 from nbfn.jupyter.observer import NotebookObserver
 from nbfn.jupyter.views.maps import static_render
 from nbfn.protocol import messages
+from nbfn.protocol.call_states import InputCounts, InputState
 from nbfn.serialization.payload import Serializer
 from nbfn.types import InputStatus
-from tests.call_progress import progress
 
 GOOD, BAD, STOPPED = map(int, (InputStatus.SUCCESS, InputStatus.FAILURE, InputStatus.TERMINATED))
 WORKERS = [
@@ -49,7 +51,9 @@ class RecordedCall(map_call.MapCall):
 
     def __init__(self) -> None:
         self.results = lambda: None
-        self.repeats = False
+        self.id, self.failing = "fc-gallery", False
+        self._successor = self._retried = self._rest = None
+        self.counts, self.over = InputCounts(), Future()
         self.failures = failed_inputs.FailedInputs(Serializer(Places.of(Path.cwd()), "gallery"))
         self.why = ""
 
@@ -57,6 +61,14 @@ class RecordedCall(map_call.MapCall):
     def held(self) -> str:
         """See `MapCall.held`."""
         return self.why
+
+
+def progress(call: str, waiting: int, running: int, **more: Any) -> messages.Progress:
+    """Return what the hub says of a call with these inputs."""
+    fields = {"retrying": 0, "workers": running, "starting": 0} | more
+    state = "running" if running else "starting" if fields["starting"] else "queued"
+    counts = InputCounts(waiting + running, running=running, waiting=waiting)
+    return messages.Progress(call, state, counts, **fields)
 
 
 class Map:
@@ -77,7 +89,7 @@ class Map:
         self.sink: Any = sink
         self.total = total
         self._seconds = seconds
-        self._done = self._failed = 0
+        self._counts = InputCounts()
 
     def stands(self, queued: int, running: int = 0, **more: Any) -> Map:
         """Take what the hub says of it."""
@@ -95,11 +107,24 @@ class Map:
                 messages.Output(i, BAD if i in bad else GOOD, duration=0.3 + (i % 17) / 10)
                 for i in range(first, last)
             ]
-            self._done, self._failed = self._done + len(new), self._failed + len(bad)
-            self.sink.outputs(self._done, self._failed, self.total, new)
+            self._counts += messages.count_outputs(new)
+            self._report(new)
             for index in sorted(bad):
-                self.sink.call.failures.keep(index, messages.Payload(b""))
+                self.sink.call.failures.keep(index, messages.Payload(b""), InputState.FAILED)
                 self.sink.failed(index, _error(index))
+        return self
+
+    def _report(self, new: Sequence[messages.Output] = ()) -> None:
+        known = self._counts.settled if self.total is None else self.total
+        counts = replace(self._counts, total=known, waiting=known - self._counts.settled)
+        self.sink.outputs(counts, self.total is None, new)
+
+    def stopped(self, cancelled: int) -> Map:
+        """Have its other inputs not run; so many of them were stopped."""
+        assert self.total is not None
+        left = self.total - self._counts.settled
+        self._counts += InputCounts(left, cancelled=cancelled, not_run=left - cancelled)
+        self._report()
         return self
 
     def printed(self, lines: int = 120) -> Map:
@@ -166,7 +191,7 @@ def failing() -> Map:
 
 #: Maps that go on, by the word that is shown; in the order of a map's life.
 LIVE: dict[str, Callable[[], Map]] = {
-    "preparing": lambda: Map(None),
+    "unknown": lambda: Map(None),
     "queued": lambda: Map().stands(1000),
     "starting": lambda: Map().stands(1000, starting=2),
     "running": lambda: Map().stands(200, 8).ran(612),
@@ -207,15 +232,14 @@ def reconnecting() -> None:
 def ended(name: str) -> None:
     """Show the end of a map: what stays on the page, and what a saved notebook has of it."""
     made = Map(1000, 72.0).stands(300, 8).printed(3)
-    if name == "done":
+    if name == "succeeded":
         made.ran(1000).show().end("success")
-    elif name == "done with failures":
-        made.ran(1000, failed=7).show().end("success").saved()
+    elif name == "failed in parts":
+        made.ran(1000, failed=7).show().end("failure").saved()
     elif name == "failed":
-        made.ran(321, failed=1).show().end("failure").saved()
+        made.ran(321, failed=1).show().stopped(8).end("failure").saved()
     else:
-        made.ran(321, failed=2).show().sink.cancel()
-        made.end("terminated").saved()
+        made.ran(321, failed=2).show().stopped(8).end("terminated").saved()
 
 
 def handle_of(name: str) -> None:
@@ -256,7 +280,9 @@ HANDLES: dict[str, Callable[[Any, str], None]] = {
     "starting": lambda sink, call: _told(sink, call, 1, starting=1),
     "running": lambda sink, call: _runs(sink, call, attempt=2),
     "reconnecting": lambda sink, call: (_runs(sink, call), sink.connected(False))[-1],
-    "done": lambda sink, call: _ends(sink, "success", "{'loss': 0.25, 'note': '<b>as it is</b>'}"),
+    "succeeded": lambda sink, call: _ends(
+        sink, "success", "{'loss': 0.25, 'note': '<b>as it is</b>'}"
+    ),
     "failed": lambda sink, call: _ends(sink, "failure", "ValueError: bad shape (8, 4)"),
     "cancelled": lambda sink, call: _ends(sink, "terminated"),
     "expired": _expires,

@@ -22,7 +22,7 @@ for name in g.LIVE:
 g.detached()
 g.reconnecting()"""
 ENDS = """\
-for name in ("done", "done with failures", "failed", "cancelled"):
+for name in ("succeeded", "failed in parts", "failed", "cancelled"):
     g.ended(name)"""
 SAVED = """\
 for name in g.LIVE:
@@ -92,17 +92,17 @@ for thing in (*functions, Model, Greeter, Model().predict):
 #: Of each state what is read there: the mark, and the word beside it.
 WORDS = {
     "maps": [
-        *("○ preparing", "○ queued", "◌ starting", "● running", "● running", "● running"),
+        *("○ queued", "○ queued", "◌ starting", "● running", "● running", "● running"),
         *("○ queued", "● running", "● running", "◇ detached", "↻ reconnecting"),
     ],
     "ends": [
-        "✓ embed.map · 1,000 ok",
-        *2 * ["✓ embed.map · 993 ok, 7 failed"],
-        *2 * ["✗ embed.map · failed · 320 ok, 1 failed"],
-        *2 * ["■ embed.map · cancelled · 319 ok, 2 failed, 679 not done"],
+        "✓ embed.map · 1,000 succeeded",
+        *2 * ["▲ embed.map · failed · 993 succeeded, 7 failed"],
+        *2 * ["▲ embed.map · failed · 320 succeeded, 1 failed, 8 cancelled, 671 not run"],
+        *2 * ["■ embed.map · cancelled · 319 succeeded, 2 failed, 8 cancelled, 671 not run"],
     ],
     "saved": [
-        *("○ embed v4 · preparing", "○ embed v4 · queued", "◌ embed v4 · starting"),
+        *("○ embed v4 · queued", "○ embed v4 · queued", "◌ embed v4 · starting"),
         *("● embed v4 · running · 612 / 1,000", "● embed v4 · running · 60 / ?"),
         *("● embed v4 · running · 612 / 1,000 · 7 failed", "○ embed v4 · queued · 0 / 1,000"),
         *("● embed v4 · running · 1,000 / ?", "● embed v4 · running · 10,000 / 40,000"),
@@ -112,9 +112,9 @@ WORDS = {
         "◌ train v2 starting 3:12",
         "● train v2 running 3:12",
         "↻ train v2 reconnecting 3:12",
-        "✓ train v2 · done 3:12",
+        "✓ train v2 · succeeded 3:12",
         "✗ train v2 failed 3:12",
-        "■ train v2 · cancelled 3:12",
+        "■ train v2 cancelled 3:12",
         "○ train v2 · expired",
     ],
     "cards": [

@@ -101,9 +101,11 @@ def test_failures_are_looked_into_and_run_again(
     gate.touch()
     expect(cell(page, 3)).to_contain_text("12250 in all")
     expect(cell(page, 2)).to_contain_text(
-        "4 inputs ran again on v1: 4 ok · the results are in `results`"
+        "4 inputs ran again on v1: 4 succeeded · the results are in `results`"
     )
-    expect(cell(page, 2).locator(".jp-nbfn-snapshot").first).to_contain_text("choosy.map · 50 ok")
+    expect(cell(page, 2).locator(".jp-nbfn-snapshot").first).to_contain_text(
+        "choosy.map · 50 succeeded"
+    )
     expect(page.locator(".jp-nbfn-map-root")).to_have_count(0)
     look(page, "map-mended", use_theme, cell(page, 2))
     assert widgets_in(saved(lab, page, "failures.ipynb")) == []
@@ -137,18 +139,18 @@ def test_a_map_is_left_to_itself_and_its_failures_run_again_after_its_end(
     look(page, "map-finished-with-failures", use_theme, cell(page, 2))
     notebook = saved(lab, page, "detached.ipynb")
     assert widgets_in(notebook) == []
-    assert "45 ok, 5 failed" in json.dumps(notebook, ensure_ascii=False)
+    assert "45 succeeded, 5 failed" in json.dumps(notebook, ensure_ascii=False)
     allowed.touch()
     retry.click()
     expect(cell(page, 2)).to_contain_text(
-        "5 inputs ran again on v1: 5 ok · the results are in place"
+        "5 inputs ran again on v1: 5 succeeded · the results are in place"
     )
-    expect(cell(page, 2)).to_contain_text("50 ok")
+    expect(cell(page, 2)).to_contain_text("50 succeeded")
 
     # What was saved while the widget lived opens without it, in a page with another kernel.
     lab.request("DELETE", f"api/sessions/{lab.request('GET', 'api/sessions')[0]['id']}")
     page = open_notebook("detached.ipynb")
-    expect(page.locator(".jp-nbfn-snapshot")).to_contain_text("45 ok, 5 failed")
+    expect(page.locator(".jp-nbfn-snapshot")).to_contain_text("45 succeeded, 5 failed")
     expect(page.locator("body")).not_to_contain_text("model not found")
     look(page, "map-reopened", use_theme, cell(page, 2))
 
@@ -193,7 +195,7 @@ def test_a_map_outlives_the_hub(
     run_all()
     widget = cell(page, 2).locator(".jp-nbfn-map-root")
     expect(widget).to_contain_text("20 / 60")
-    expect(widget).to_contain_text("running 2")
+    expect(widget).to_contain_text("2 running")
     with without_a_hub(lab, wait_until):
         expect(widget).to_contain_text("reconnecting")
         expect(widget).to_contain_text("hub restarting")
@@ -227,7 +229,7 @@ def test_a_map_as_a_value_and_the_card_of_its_function(
         "print('goes on')",
     )
     run_all()
-    expect(cell(page, 2)).to_contain_text("embed.map · 3 ok")
+    expect(cell(page, 2)).to_contain_text("embed.map · 3 succeeded")
     card = cell(page, 3).locator(".jp-nbfn-function-root")
     expect(card).to_contain_text("embed v1")
     card.get_by_role("button", name="One worker more").click()  # while a cell blocks

@@ -79,3 +79,11 @@ def test_what_is_called_in_another_way_says_so(one_kernel: Run) -> None:
     assert "· generator · warm 0 ·" in generator.shown[0]["text/plain"]
     assert "· web endpoint · warm 0 ·" in endpoint.shown[0]["text/plain"]
     assert '<a href="http://127.0.0.1:' in endpoint.shown[0]["text/html"]
+
+
+def test_an_unchanged_cell_says_how_many_workers_are_warm_now(one_kernel: Run) -> None:
+    cell = "%%remote --app cards --warm 1\ndef lukewarm(x): return x"
+    first, _, again = one_kernel(cell, "lukewarm.keep_warm(0)", cell)
+    assert " · warm 1" in first.shown[0]["text/plain"]
+    assert "unchanged" in again.shown[0]["text/plain"]
+    assert "warm" not in again.shown[0]["text/plain"].replace("lukewarm", "")

@@ -180,3 +180,20 @@ def test_results_that_nobody_takes_do_not_stay_in_memory(run: Run) -> None:
     )
     assert float(grown.result) < 300  # megabytes, of six hundred
     assert first.result == again.result == "True"
+
+
+def test_a_map_that_fails_at_once_shows_its_end_too(one_kernel: Run) -> None:
+    _, failed, look, hint = one_kernel(
+        "%%remote --app maps --max 1\ndef picky(x):\n    if x == 2: raise ValueError('two')\n    return x",
+        "list(picky.map(range(300)))",
+        "import sys\nfound = sys.last_value.map_result\n[found.finished[n] for n in range(2)], found.counts.failed",
+        "print(list(get_ipython()._nbfn_observer.maps.values())[-1].stats.retryable)",
+    )
+    assert "ValueError" in failed.error
+    (line,) = [row for row in failed.text.splitlines() if "picky.map · failed · " in row]
+    assert re.search(r"▲ picky\.map · failed · \d+ succeeded, 1 failed, .*\d+ not run", line)
+    assert re.search(r"%fn retry fc-\w{22} · Retry failed.* and not run \(\d+\)", failed.text)
+    assert "ValueError: two (" in failed.text
+    assert "· 1× · input 2" in failed.text
+    assert look.result == "([0, 1], 1)"
+    assert int(hint.text) > 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -11,8 +12,10 @@ from nbfn import _unpickle
 from nbfn.client.client import Client
 from nbfn.client.registration.app_like import AppLike
 from nbfn.config import default_environment
+from nbfn.exception import ServerWarning
 from nbfn.protocol import messages
 from nbfn.protocol.messages import Definition, FunctionInfo, new_id
+from nbfn.runtime.traceback_filter import users_level
 
 #: Called before a definition is registered; raises to prevent that.
 RegistrationGuard = Callable[[Client, Definition], Awaitable[None]]
@@ -68,6 +71,8 @@ class AppScope:
         )
         answer: messages.Registered = await client.request(register)
         info = answer.info
+        if info.impossible:
+            warnings.warn(f"{info.impossible} Its calls will fail.", ServerWarning, users_level())
         self.app_id = info.app_id
         if self.staged is not None:
             self.staged[info.name] = info.version

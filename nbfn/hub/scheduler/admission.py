@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from nbfn.hub.scheduler.hub_state import HubState
 from nbfn.hub.scheduler.models import Pool, Worker
+from nbfn.protocol.messages import Resources
 from nbfn.runtime.byte_size import format_bytes
 
 #: Most workers that fit, for tiny requests.
@@ -37,12 +38,12 @@ def holders(t: HubState) -> list[Worker]:
     return [w for w in t.workers.values() if w.pool is not None and w.pool.needs_resources]
 
 
-def impossible(t: HubState, pool: Pool) -> str:
-    """Return why a pool can never have a worker on this machine, or ""."""
-    for need in _needs(t, pool, []):
+def impossible(t: HubState, name: str, resources: Resources) -> str:
+    """Return why a Function can never have a worker on this machine, or ""."""
+    for need in _needs(t, resources, []):
         if need.fits < 1:
             return (
-                f"{pool.record.name!r} asks for {need.shown} for each worker, and this machine has "
+                f"{name!r} asks for {need.shown} for each worker, and this machine has "
                 f"{_amount(need.shown, need.total)}. Request less, or run the hub on a larger machine."
             )
     return ""
@@ -52,12 +53,16 @@ def fitting(t: HubState, pool: Pool, most: int) -> int:
     """Return how many more workers fit, at most ``most``."""
     if most <= 0 or not pool.needs_resources:
         return most
-    return max(0, min([most, *(need.fits for need in _needs(t, pool, holders(t)))]))
+    return max(
+        0, min([most, *(need.fits for need in _needs(t, pool.definition.resources, holders(t)))])
+    )
 
 
 def waits_for(t: HubState, pool: Pool) -> str:
     """Return which resources one more worker waits for, as text, or ""."""
-    missing = [need.shown for need in _needs(t, pool, holders(t)) if need.fits < 1]
+    missing = [
+        need.shown for need in _needs(t, pool.definition.resources, holders(t)) if need.fits < 1
+    ]
     return f"waits for {' and '.join(missing)}" if missing else ""
 
 
@@ -75,8 +80,8 @@ def free_gpus(t: HubState) -> tuple[str, ...]:
     return tuple(gpu for gpu in t.limits.gpus if gpu not in taken)
 
 
-def _needs(t: HubState, pool: Pool, held_by: list[Worker]) -> Iterator[_Need]:
-    wants, limits = pool.definition.resources, t.limits
+def _needs(t: HubState, wants: Resources, held_by: list[Worker]) -> Iterator[_Need]:
+    limits = t.limits
     cpu, memory, gpus = wants.cpu or 0.0, wants.memory or 0, wants.gpus or 0
     if cpu > 0:
         yield _Need(_cores(cpu), cpu, limits.cpu, _held(held_by, "cpu", sessions=False))

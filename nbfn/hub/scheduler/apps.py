@@ -85,7 +85,7 @@ def function_put(t: HubState, sender: str, message: m.Register) -> None:
             )
     if created or app.id not in known:
         save(t, app, deployed=app.deployed and not message.staged)
-    info = function_info.of(record, version, created=created)
+    info = function_info.of(t, record, version, created=created)
     t.send(sender, m.Registered(message.request, info), after_commit=created)
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import msgspec
 
-from nbfn.hub.scheduler import web_endpoints
+from nbfn.hub.scheduler import admission, pool_scaling, web_endpoints
+from nbfn.hub.scheduler.hub_state import HubState
 from nbfn.hub.scheduler.registry import FunctionRecord
 from nbfn.protocol import messages as m
 
 _replace = msgspec.structs.replace
 
 
-def of(record: FunctionRecord, version: int, *, created: bool) -> m.FunctionInfo:
+def of(t: HubState, record: FunctionRecord, version: int, *, created: bool) -> m.FunctionInfo:
     """Return the info of a version of a Function."""
     definition = record.versions[version]
     labels = web_endpoints.labels_of(record, definition)
@@ -42,6 +43,8 @@ def of(record: FunctionRecord, version: int, *, created: bool) -> m.FunctionInfo
         takes_arguments=definition.takes_arguments,
         owner=definition.owner,
         made=definition.made,
+        warm=pool_scaling.settings_of(t, record, version).min_containers,
+        impossible=admission.impossible(t, record.name, definition.resources),
     )
 
 

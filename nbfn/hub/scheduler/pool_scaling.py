@@ -88,7 +88,10 @@ def _resize(t: HubState, pool: Pool) -> None:
         pool.waiting, pool.running, pool.busy - pool.lent, _duration(t, pool), pool.target_at_once
     )
     want = _wanted(t, pool, load, settings)
-    if pool.needs_resources and pool.backlog and (why := admission.impossible(t, pool)):
+    why = ""
+    if pool.needs_resources and pool.backlog:
+        why = admission.impossible(t, pool.record.name, pool.definition.resources)
+    if why:
         fault = m.Fault("resource_exhausted", why)
         worker_shutdown.fail_waiting(
             t, pool, m.Output(0, int(InputStatus.INIT_FAILURE), None, fault)

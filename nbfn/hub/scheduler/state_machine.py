@@ -248,7 +248,7 @@ def _variant_put(t: HubState, sender: str, message: m.BindVariant) -> None:
         if record.live:
             pool_scaling.retire_older_versions(t, record)
         t.changed()
-    info = function_info.of(record, version, created=created)
+    info = function_info.of(t, record, version, created=created)
     t.send(sender, m.Registered(message.request, info), after_commit=created)
 
 

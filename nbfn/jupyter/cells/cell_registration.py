@@ -302,7 +302,7 @@ def _summary(made: Function[..., Any] | Cls) -> registration_summary.Summary:
         info.app,
         info.version,
         info.created,
-        info.pool.min_containers or 0,
+        info.warm,
         _captures(state.raw, state.snapshot),
         info.signature,
         undefined=tuple(state.snapshot.undefined),

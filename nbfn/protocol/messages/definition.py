@@ -237,3 +237,5 @@ class FunctionInfo(Data):
     deployment: int = 0  # the deployment of the App that the lookup requested
     owner: str = ""  # path of the notebook that registered this version
     made: float = 0.0  # when this version was registered, in seconds since 1970
+    warm: int = 0  # workers that its pool keeps now, which may differ from what its definition says
+    impossible: str = ""  # why it can have no worker on the hub's machine, if that is so

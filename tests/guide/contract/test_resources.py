@@ -15,7 +15,7 @@ import pytest
 import nbfn
 from nbfn.declarations import options
 from nbfn.declarations.options import Resources
-from nbfn.exception import InvalidError, ResourceExhaustedError, WorkerCrashed
+from nbfn.exception import InvalidError, ResourceExhaustedError, ServerWarning, WorkerCrashed
 from tests.conftest import a_home, wait_until
 
 MIB = 2**20
@@ -49,6 +49,8 @@ def test_what_can_never_be_placed_fails_at_once_with_the_reason(
     @app().function(**asked)  # type: ignore[arg-type]
     def huge() -> None: ...
 
+    with pytest.warns(ServerWarning, match=said):
+        huge.hydrate()  # when it is registered
     with pytest.raises(ResourceExhaustedError, match=said):
         huge.remote()
     with pytest.raises(ResourceExhaustedError, match="'huge' asks"):

@@ -18,6 +18,7 @@ from nbfn.exception import Error
 from nbfn.jupyter.argument_form import Field, FormError, arguments_of, fields_of
 from nbfn.jupyter.cell_output import OutputArea
 from nbfn.jupyter.views.calls.call_record import value_text
+from nbfn.jupyter.views.cards.pool_follower import follow
 from nbfn.jupyter.views.status_style import MUTED, box_html, code_html, link_html
 from nbfn.jupyter.views.widget_output import SAVED_STATIC, Actions, publish
 from nbfn.protocol.messages import FunctionInfo, FunctionRow
@@ -77,6 +78,16 @@ class FunctionCard:
             return f"{self.constructor} creates an object with its own workers"
         parts = [f"workers {self.workers}", f"running {self.running}", f"queue {self.backlog}"]
         return " · ".join([*([f"warm {self.warm}"] if self.warm is not None else []), *parts])
+
+    def take(self, row: FunctionRow) -> bool:
+        """Update the state of the pool; return whether anything changed."""
+        before = self.view()
+        self.workers, self.running, self.backlog = row.workers, row.running, row.backlog
+        self.state, self.version = row.state, row.version
+        self.url = row.web_url or ""
+        if not self.constructor and self.kind != "method":  # the pool belongs to its object
+            self.warm = row.min_containers
+        return self.view() != before
 
     def line(self) -> str:
         """Return the card as plain text.
@@ -222,11 +233,7 @@ def read_pool(card: FunctionCard, thing: Function[..., Any] | Cls) -> None:
     rows: tuple[FunctionRow, ...] = known.client.overview().functions
     row = next((row for row in rows if row.id == known.info.id), None)
     if row is not None:
-        card.workers, card.running, card.backlog = row.workers, row.running, row.backlog
-        card.state, card.version = row.state, row.version
-        card.url = row.web_url or ""
-        if not card.constructor and card.kind != "method":  # the pool belongs to its object
-            card.warm = row.min_containers
+        card.take(row)
 
 
 def _unregistered(thing: Function[..., Any] | Cls, seen: Description) -> FunctionCard:
@@ -279,13 +286,15 @@ class CardDisplay:
         # Where saved notebooks keep widgets, these would not work later: use static HTML.
         interactive = area.widgets and SAVED_STATIC in os.environ
         self._widget: Any = area.run(self._open_widget) if interactive else None
+        self.function_id = ""
+        self._follow()
         publish(area, uuid.uuid4().hex, self._widget, self.card.line(), self.card.html())
 
     def _open_widget(self) -> Any:
         from nbfn.jupyter.views.cards.widget import CardWidget
 
         actions: Actions = {
-            "warm": lambda said: self._aside(lambda: self._warm(int(said["n"]))),
+            "warm": lambda said: self._aside(lambda: self._warm(int(said["by"]))),
             "call": lambda said: self._aside(lambda: self._call(said["values"])),
         }
         return CardWidget(self.card.view(), actions)
@@ -309,11 +318,28 @@ class CardDisplay:
             target=self._area.run, args=(run,), name="nbfn-function-card", daemon=True
         ).start()
 
-    def _warm(self, count: int) -> None:
+    def _warm(self, by: int) -> None:
+        """Keep more or fewer workers warm than the pool has now, whoever set that number."""
         # A class without parameters has one pool, shared by its objects.
         pool = self._thing() if isinstance(self._thing, Cls) else self._thing
-        pool.keep_warm(count)
         read_pool(self.card, self._thing)
+        pool.keep_warm(max(0, (self.card.warm or 0) + by))
+        read_pool(self.card, self._thing)
+        self._follow()
+
+    def _follow(self) -> None:
+        """Follow the pool from now on, if there is a widget and the Function is registered."""
+        known = describe(self._thing).hydrated
+        if self._widget is None or known is None or self.function_id == known.info.id:
+            return
+        self.function_id = known.info.id
+        self._widget.display = self  # followers are kept as long as the widget
+        follow(known.client, self)
+
+    def pool_changed(self, row: FunctionRow) -> None:
+        """Show what changed in the pool, also if another process changed it."""
+        if self.card.take(row):
+            self._area.run(self._widget.show, self.card.view())
 
     def _call(self, values: Mapping[str, Any]) -> None:
         function = self._thing
@@ -329,6 +355,7 @@ class CardDisplay:
         self.card.result = value_text(found)
         self.card.note = "bound to `result`"
         read_pool(self.card, function)
+        self._follow()
 
 
 def show(thing: Function[..., Any] | Cls, names: dict[str, Any]) -> None:

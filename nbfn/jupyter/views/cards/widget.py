@@ -23,6 +23,7 @@ class CardWidget(ActionWidget):
     def __init__(self, card: dict[str, Any], actions: Actions) -> None:
         super().__init__(actions, view=card)
         self._shown = 0
+        self.display: object = None  # kept as long as the widget
 
     def show(self, card: dict[str, Any]) -> None:
         """Send the card, also if nothing changed, so that the front end enables its buttons again."""

@@ -78,6 +78,7 @@ class MapSink(CallSink):
         self._displays = 0
         self._errors: dict[int, BaseException] = {}  # as the results contain them
         self._said = ""
+        self._at_end: set[int] = set()  # inputs that run again when the map has ended
         self._kept: map_result.MapResult[Any] | None = None  # the results of a map that ended early
         self._old_errors: dict[int, BaseException] = {}  # those of inputs that ran again
         self._new_results: dict[int, Any] = {}  # new results that are not in a list yet
@@ -167,6 +168,9 @@ class MapSink(CallSink):
                 self.area.write("stdout", static_render.log_text(self.stats))
         finally:
             self.ended.set()
+        if self._at_end:
+            wanted, self._at_end = self._at_end, set()
+            self._start_retry(wanted)
 
     def _show_end(self) -> None:
         """Show the end of a map that failed or was cancelled before its display was due."""
@@ -272,7 +276,7 @@ class MapSink(CallSink):
         """Copy what only the call knows into the statistics."""
         if self.call is not None:
             self.stats.held = self.call.latest.held
-            self.stats.retryable = self.failures if self.stats.ended is not None else 0
+            self.stats.retryable = self._retryable()
 
     def _update_displays(self, act: Callable[[MapDisplay], None]) -> None:
         for display in self.displays:
@@ -318,7 +322,7 @@ class MapSink(CallSink):
         Args:
             group: Only those of this group of errors, given by the index of its first input.
         """
-        if self.stats.ended is None or not self.failures:
+        if not self._retryable():
             return
         with self.lock:
             groups = self.stats.groups.values()
@@ -327,9 +331,29 @@ class MapSink(CallSink):
                 if group is None
                 else {i for g in groups if g.first == group for i in g.indices}
             )
+            if self.stats.ended is None and self.call is not None:
+                kept = set(self.call.latest.failures.indices)
+                self._at_end |= kept if wanted is None else kept & wanted
+                later = len(self._at_end)
+            else:
+                later = 0
+        if later:
+            self._note(f"{_inputs(later)} run again when the map has ended")
+        else:
+            self._start_retry(wanted)
+
+    def _start_retry(self, wanted: Iterable[int] | None) -> None:
         threading.Thread(
             target=self.area.run, args=(self.run_failed, wanted), name="nbfn-retry", daemon=True
         ).start()
+
+    def _retryable(self) -> int:
+        """Return how many inputs can be run again, now or when the map has ended."""
+        if self.call is None:
+            return 0
+        if self.stats.ended is not None:
+            return self.failures
+        return len(set(self.call.latest.failures.indices) - self._at_end)
 
     def run_again(self) -> bool:
         """See `CallSink.run_again`."""

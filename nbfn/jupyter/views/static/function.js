@@ -68,10 +68,15 @@ function buildStepper(parts, model) {
   box.setAttribute("aria-label", "Workers kept warm");
   element("span", "muted", box, "warm");
   const step = (by) => {
-    parts.wanted = Math.max(0, (parts.wanted ?? model.get("view").warm ?? 0) + by);
-    parts.count.textContent = String(parts.wanted);
+    // Python adds the steps to the pool's real number, which another process may have changed.
+    const now = model.get("view").warm ?? 0;
+    parts.by = Math.max(-now, (parts.by ?? 0) + by);
+    parts.count.textContent = String(now + parts.by);
     clearTimeout(parts.timer);
-    parts.timer = setTimeout(() => model.send({ type: "warm", n: parts.wanted }), 250);
+    parts.timer = setTimeout(() => {
+      if (parts.by) model.send({ type: "warm", by: parts.by });
+      parts.by = 0;
+    }, 250);
   };
   pressable(box, "−", () => step(-1)).setAttribute("aria-label", "One worker fewer");
   parts.count = element("b", "count", box);
@@ -124,8 +129,7 @@ function show(parts, view) {
   if (!parts.url.hidden) parts.url.href = view.url;
   parts.pool.textContent = view.pool;
   parts.stepper.hidden = view.warm === null;
-  if (!view.busy) parts.wanted = undefined;
-  parts.count.textContent = String(parts.wanted ?? view.warm ?? 0);
+  parts.count.textContent = String(Math.max(0, (view.warm ?? 0) + (parts.by ?? 0)));
   parts.open.hidden = !view.callable;
   parts.copy.hidden = !view.imports;
   parts.run.disabled = view.busy;
