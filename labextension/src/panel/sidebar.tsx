@@ -2,8 +2,8 @@
 import type { ITranslator, TranslationBundle } from '@jupyterlab/translation';
 import { SidePanel } from '@jupyterlab/ui-components';
 import type { IDisposable } from '@lumino/disposable';
-import type { Message } from '@lumino/messaging';
-import type { AccordionPanel } from '@lumino/widgets';
+import { MessageLoop, type Message } from '@lumino/messaging';
+import { Widget, type AccordionPanel } from '@lumino/widgets';
 import React from 'react';
 
 import { nbfnIcon } from '../lab/icons';
@@ -16,8 +16,9 @@ import type { PanelModel } from './panelModel';
 import { PanelView } from './panelView';
 import { WorkersSection } from './workersSection';
 
-/** The share of the height of each section. */
-const SIZES = [0.35, 0.33, 0.2, 0.12];
+/** The share of the height of each section while Health is closed, and when it is opened for the first time. */
+const SIZES = [0.38, 0.38, 0.24, 0];
+const SIZES_WITH_HEALTH = [0.27, 0.27, 0.18, 0.28];
 /** The index of the section that has the row of an id, by the beginning of the id. */
 const SECTIONS: Readonly<Record<string, number | undefined>> = {
   fu: 0,
@@ -46,6 +47,7 @@ export class Sidebar extends SidePanel {
     this.node.setAttribute('role', 'region');
     this.node.setAttribute('aria-label', trans.__('nbfn'));
     this._addSections(context, trans);
+    this._headerSize.observe(this.header.node);
     model.stateChanged.connect(this._showSections, this);
     this._showSections();
   }
@@ -76,6 +78,7 @@ export class Sidebar extends SidePanel {
     }
     this._model.stateChanged.disconnect(this._showSections, this);
     this._stopObserving();
+    this._headerSize.disconnect();
     super.dispose();
   }
 
@@ -95,6 +98,9 @@ export class Sidebar extends SidePanel {
       section.title.label = label;
       this.addWidget(section);
     }
+    const accordion = this.content as AccordionPanel;
+    accordion.collapse(HEALTH);
+    accordion.expansionToggled.connect(this._onToggled, this);
   }
 
   /** Hide the sections until there is an overview. */
@@ -108,10 +114,15 @@ export class Sidebar extends SidePanel {
     if (!this._hasSizes && this.content.isVisible) {
       this._hasSizes = true;
       requestAnimationFrame(() => {
-        const accordion = this.content as AccordionPanel;
-        accordion.setRelativeSizes(SIZES);
-        accordion.collapse(HEALTH);
+        (this.content as AccordionPanel).setRelativeSizes(SIZES);
       });
+    }
+  }
+
+  private _onToggled(accordion: AccordionPanel, index: number): void {
+    if (index === HEALTH && !this._wasHealthShown) {
+      this._wasHealthShown = true;
+      accordion.setRelativeSizes(SIZES_WITH_HEALTH);
     }
   }
 
@@ -120,8 +131,13 @@ export class Sidebar extends SidePanel {
     this._observation = null;
   }
 
+  /** The header grows when it wraps, and when it has something to say. */
+  private readonly _headerSize = new ResizeObserver(() => {
+    MessageLoop.postMessage(this.content, Widget.ResizeMessage.UnknownSize);
+  });
   private readonly _model: PanelModel;
   private readonly _observe: () => IDisposable;
   private _observation: IDisposable | null = null;
   private _hasSizes = false;
+  private _wasHealthShown = false;
 }
