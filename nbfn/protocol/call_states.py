@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import StrEnum
+from operator import add, sub
 
 from msgspec import Struct
 from msgspec.structs import astuple, replace
@@ -61,12 +62,10 @@ class InputCounts(Struct, frozen=True, gc=False):
         return self.succeeded + self.failed + self.cancelled + self.not_run
 
     def __add__(self, other: InputCounts) -> InputCounts:
-        pairs = zip(astuple(self), astuple(other), strict=True)
-        return InputCounts(*(mine + its for mine, its in pairs))
+        return InputCounts(*map(add, astuple(self), astuple(other)))
 
     def __sub__(self, other: InputCounts) -> InputCounts:
-        pairs = zip(astuple(self), astuple(other), strict=True)
-        return InputCounts(*(mine - its for mine, its in pairs))
+        return InputCounts(*map(sub, astuple(self), astuple(other)))
 
     @property
     def unsuccessful(self) -> int:
