@@ -113,5 +113,5 @@ def test_classes_methods_and_what_is_copied(
     handle.get_by_role("button", name="Get").click()  # does not block the page, nor the cell
     (lab.work / "gate-of-cards").touch()
     expect(page.locator(".jp-OutputArea", has_text="Get has bound it")).to_be_visible()
-    expect(page.locator(".jp-nbfn-snapshot")).to_contain_text("✓ wait v1 · done")
+    expect(page.locator(".jp-nbfn-snapshot")).to_contain_text("✓ wait v1 · succeeded")
     assert lab.run_python(f"import nbfn\nprint({copied})").stdout.strip() == "gate-of-cards"

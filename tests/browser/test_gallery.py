@@ -139,7 +139,10 @@ def area(page: Page, group: str) -> Locator:
 
 def shown(page: Page, group: str) -> list[str]:
     """What can be read of each widget, and of each picture of one that is gone."""
-    found = area(page, group).locator(".jp-nbfn-ui-root, .jp-nbfn-snapshot").all()
+    # Beside the cards, a line shows the call with which `deploy` checks the web endpoint.
+    which = ".jp-nbfn-ui-root, .jp-nbfn-snapshot"
+    which = ".jp-nbfn-function-root" if group == "cards" else which
+    found = area(page, group).locator(which).all()
     return [" ".join(one.inner_text().split()) for one in found]
 
 

@@ -60,7 +60,7 @@ def test_a_handle_lives_and_its_buttons_work(
     cancelled = page.locator(".jp-nbfn-snapshot", has_text="cancelled")
     expect(cancelled).to_be_visible()
     done = page.locator(".jp-nbfn-snapshot", has_text="{'loss': 0.25}")
-    expect(done).to_contain_text("done")
+    expect(done).to_contain_text("succeeded")
     expect(done).to_contain_text("kept until")
     expect(done).not_to_contain_text("/")
     expect(page.locator(".jp-nbfn-handle-root")).to_have_count(1)  # for its Retry button
@@ -72,6 +72,6 @@ def test_a_handle_lives_and_its_buttons_work(
     (lab.work / "data-of-handles").write_text("all of it")
     failed.get_by_role("button", name="Retry").click()
     mended = page.locator(".jp-nbfn-snapshot", has_text="'fitted to all of it'")
-    expect(mended).to_contain_text("done")
+    expect(mended).to_contain_text("succeeded")
     expect(page.locator(".jp-nbfn-handle-root")).to_have_count(0)
     page.screenshot(path=ARTIFACTS / "handle-ended.png")

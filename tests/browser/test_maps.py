@@ -204,7 +204,7 @@ def test_a_map_outlives_the_hub(
         widget.scroll_into_view_if_needed()
         page.screenshot(path=ARTIFACTS / "map-reconnecting.png")
         gate.touch()  # what runs ends while nobody hears of it
-    expect(cell(page, 2).locator(".jp-nbfn-snapshot")).to_contain_text("steady.map · 60 ok")
+    expect(cell(page, 2).locator(".jp-nbfn-snapshot")).to_contain_text("steady.map · 60 succeeded")
     expect(cell(page, 2)).to_contain_text("True")
 
 

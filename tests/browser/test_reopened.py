@@ -92,9 +92,12 @@ def test_a_notebook_reads_well_whenever_it_was_saved(
     run_all()
     expect(running).to_be_visible()
     (lab.work / "gate-of-reopened").touch()
-    for end in ("wait.map · 4 ok", "wait v1 · done"):
+    for end in ("wait.map · 4 succeeded", "wait v1 · succeeded"):
         expect(page.locator(".jp-nbfn-snapshot", has_text=end)).to_be_visible()
     save(lab, page, name)
     end_kernels(lab)
     look_again(lab, page, name)
-    seen("after", {"wait(x, gate": 1, "wait v1 · done": 1, "wait.map · 4 ok": 1, "shows it": 0})
+    seen(
+        "after",
+        {"wait(x, gate": 1, "wait v1 · succeeded": 1, "wait.map · 4 succeeded": 1, "shows it": 0},
+    )

@@ -51,25 +51,25 @@ def test_handles_come_back_after_a_restart_and_show_the_same(
     kernel.restart()
     loaded = kernel.execute("%load_ext nbfn")
     assert "2 calls of this notebook are still running" in kernel.text(loaded)
-    assert f"{many} · pick · 2 / 4" in kernel.text(loaded)
+    assert f"{many} · pick · 2 succeeded, 2 running" in kernel.text(loaded)
     assert background in kernel.text(loaded)
 
     ended = kernel.execute(f"%fn attach {one}")
     assert re.match(
-        r"✓ pick v\d+ · done · fc-\w{4} · wk-\w+ · kept until .*\n  1$", kernel.shown(ended)[0]
+        r"✓ pick v\d+ · succeeded · fc-\w{4} · wk-\w+ · kept until .*\n  1$", kernel.shown(ended)[0]
     )
     failed = kernel.execute(f"%fn attach {bad}")
     assert re.match(
         r"✗ pick v\d+ · failed · fc-\w{4} · wk-.*\n  ValueError: four$", kernel.shown(failed)[0]
     )
     going = kernel.execute(f"many = %fn attach {many}\nmany")
-    assert re.match(r"● pick v\d+ · running .* · 2 / 4 · ", kernel.shown(going)[0])
+    assert re.match(r"● pick v\d+ · running .* · 2 succeeded, 2 running · ", kernel.shown(going)[0])
     bg = kernel.execute(f"bg = %fn attach {background}\nbg")
     assert re.match(r"● cell v\d+ · running .* · wk-\w+ · attempt 1", kernel.shown(bg)[0])
     (tmp_path / "gate").touch()
     kernel.until(lambda: kernel.shown(bg)[-1].startswith("✓ cell"))
-    kernel.until(lambda: kernel.shown(going)[-1].startswith("✗ pick"))
-    assert "4 / 4 · 1 failed" in kernel.shown(going)[-1]
+    kernel.until(lambda: kernel.shown(going)[-1].startswith("▲ pick"))
+    assert "3 succeeded, 1 failed" in kernel.shown(going)[-1]
     got = kernel.execute("import pickle\n(await bg, pickle.loads(pickle.dumps(many)).get(index=2))")
     assert kernel.shown(got)[-1].endswith(", 3)")
 

@@ -122,7 +122,7 @@ def test_a_killed_hub_is_told_and_loses_and_counts_nothing_twice(
     kernel.until(lambda: kernel.ended(cell))
     after = kernel.execute("found == list(range(150))")
     assert kernel.shown(after) == ["True"]
-    kernel.until(lambda: any("150 ok" in text for text in kernel.shown(cell)))
+    kernel.until(lambda: any("150 succeeded" in text for text in kernel.shown(cell)))
 
 
 def test_without_a_hub_a_call_says_in_time_who_was_asked_and_local_works(

@@ -21,7 +21,7 @@ def test_a_handle_shows_what_became_of_the_call(one_kernel: Run) -> None:
         "import nbfn\nnbfn.FunctionCall.from_id(call.object_id)",
     )
     text = shown.shown[-1]["text/plain"]
-    assert re.match(r"✓ work v1 · done \d+\.\d s · fc-\w{4}", text)
+    assert re.match(r"✓ work v1 · succeeded \d+\.\d s · fc-\w{4}", text)
     assert text.endswith("\n  2")
     assert "jp-nbfn-snapshot" in shown.shown[-1]["text/html"]
     assert failed.shown[-1]["text/plain"].startswith("✗ work v1 · failed")
@@ -46,9 +46,9 @@ def test_a_handle_becomes_its_end_in_its_cell_while_later_cells_run(
         "1 + 1",
     )
     (display,) = shown.shown
-    assert re.match(r"✓ gated v1 · done \d+\.\d s · fc-\w{4} · wk-\w+", display["text/plain"])
+    assert re.match(r"✓ gated v1 · succeeded \d+\.\d s · fc-\w{4} · wk-\w+", display["text/plain"])
     assert re.search(r" · kept until \d+ \w+ \d\d:\d\d\n  'ready'$", display["text/plain"])
-    assert "done" in display["text/html"]
+    assert "succeeded" in display["text/html"]
 
 
 def test_what_is_said_of_calls_that_outlive_the_notebook_stays_true(
@@ -82,7 +82,7 @@ def test_what_is_said_of_calls_that_outlive_the_notebook_stays_true(
 def test_a_handle_from_another_kernel_shows_the_same(run: Run) -> None:
     (_, called) = run(CELL, "call = work.spawn(2)\ncall.get()\ncall.object_id")
     (shown,) = run(f"import nbfn\nnbfn.FunctionCall.from_id({called.result})")
-    assert "done" in shown.shown[-1]["text/plain"]
+    assert "succeeded" in shown.shown[-1]["text/plain"]
     assert shown.shown[-1]["text/plain"].endswith("\n  5")
 
 

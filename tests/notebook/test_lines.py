@@ -53,7 +53,9 @@ def test_remote_shows_the_calls_that_run(with_function: Run, tmp_path: Path) -> 
         "%remote",
         f"open({gate!r}, 'w').close(); call.get()",
     )
-    assert re.search(r"^  ● wait_for spawn · 0/1 · [\d.:]+( s)? · fc-\w{6}$", shown.text, re.M)
+    assert re.search(
+        r"^  ● wait_for spawn · running · 1 running · [\d.:]+( s)? · fc-\w{6}$", shown.text, re.M
+    )
 
 
 def test_a_hub_is_chosen_and_left(with_function: Run, tmp_path: Path) -> None:
