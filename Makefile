@@ -37,7 +37,7 @@ INSTALL := $(VENV)/.nbfn-install
 NODE := node_modules/.nbfn-node
 BUILD := labextension/lib/.nbfn-build
 
-TYPESCRIPT := $(shell find labextension/src labextension/style -type f -not -path '*/__tests__/*')
+TYPESCRIPT := $(shell find labextension/src labextension/style labextension/schema -type f -not -path '*/__tests__/*')
 SHARED := $(wildcard kernel/kernelspec*/* labextension/etc/*)
 
 .PHONY: help env lab demo test faults soak bench metrics lint vitest types wheel check-wheel chromium constraints clean

@@ -1,6 +1,24 @@
 /** The plugins of the extension; each directory exports its own. */
 import { displayPlugin } from './display/plugin';
+import { commandsPlugin } from './lab/commandsPlugin';
+import { launcherPlugin } from './lab/launcherPlugin';
+import { runningPlugin } from './lab/runningPlugin';
+import { settingsPlugin } from './lab/settingsPlugin';
+import { statusPlugin } from './lab/statusPlugin';
+import { logsPlugin } from './logs/plugin';
 import { modelPlugin } from './model/plugin';
+import { notebookPlugin } from './notebook/plugin';
 import { panelPlugin } from './panel/plugin';
 
-export default [modelPlugin, panelPlugin, displayPlugin];
+export default [
+  modelPlugin,
+  settingsPlugin,
+  notebookPlugin,
+  panelPlugin,
+  displayPlugin,
+  logsPlugin,
+  commandsPlugin,
+  statusPlugin,
+  runningPlugin,
+  launcherPlugin
+];

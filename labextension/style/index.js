@@ -1,2 +1,3 @@
 import './panel.css';
 import './display.css';
+import './lab.css';

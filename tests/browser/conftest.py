@@ -37,11 +37,13 @@ ARTIFACTS = ROOT / "tests" / "artifacts"
 #: What the console calls errors and is none: a request that fails is the page's own matter,
 #: after a reload the widgets of a running cell speak to a page that does not know them, and the view of
 #: an ipywidgets widget that closes right after it was shown may post a resize to itself when it is gone
-#: (`DOMWidgetView.setLayout` does not look; a bare ``Label`` has it, too).
+#: (`DOMWidgetView.setLayout` does not look; a bare ``Label`` has it, too). Lab also asks a kernel that dies about
+#: its debugger.
 NO_ERRORS = (
     "Failed to load resource",
     "Comm not found for comm id",
     "Cannot read properties of null (reading 'processLuminoMessage')",
+    "Could not restore the debugger state",
 )
 
 KERNEL_READY = """async () => {

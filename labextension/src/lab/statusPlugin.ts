@@ -1,0 +1,37 @@
+/** The plugin that adds the item of the status bar. */
+import type {
+  JupyterFrontEnd,
+  JupyterFrontEndPlugin
+} from '@jupyterlab/application';
+import { IStatusBar } from '@jupyterlab/statusbar';
+import { ITranslator, nullTranslator } from '@jupyterlab/translation';
+
+import { IHubModel } from '../model/tokens';
+import { CommandIds } from './commandIds';
+import { StatusItem } from './statusItem';
+
+export const statusPlugin: JupyterFrontEndPlugin<void> = {
+  id: 'nbfn:status',
+  description: 'Shows in the status bar how many calls run.',
+  autoStart: true,
+  requires: [IHubModel, IStatusBar],
+  optional: [ITranslator],
+  activate: (
+    app: JupyterFrontEnd,
+    model: IHubModel,
+    statusBar: IStatusBar,
+    translator: ITranslator | null
+  ) => {
+    const trans = (translator ?? nullTranslator).load('nbfn');
+    const item = new StatusItem(
+      model,
+      trans,
+      () => void app.commands.execute(CommandIds.openSidebar)
+    );
+    statusBar.registerStatusItem('nbfn:status', {
+      item,
+      align: 'left',
+      rank: 5
+    });
+  }
+};
