@@ -9,6 +9,7 @@ import { logsPlugin } from './logs/plugin';
 import { modelPlugin } from './model/plugin';
 import { notebookPlugin } from './notebook/plugin';
 import { panelPlugin } from './panel/plugin';
+import { timelinePlugin } from './timeline/plugin';
 
 export default [
   modelPlugin,
@@ -20,5 +21,6 @@ export default [
   commandsPlugin,
   statusPlugin,
   runningPlugin,
-  launcherPlugin
+  launcherPlugin,
+  timelinePlugin
 ];

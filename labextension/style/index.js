@@ -1,3 +1,4 @@
 import './panel.css';
 import './display.css';
 import './lab.css';
+import './timeline.css';

@@ -146,7 +146,7 @@ class Broker:
         self._log_store = log_store
         self._now = SuspendAwareClock().now
         self._last_needed = self._idle_checked = self._now()
-        self._timeline = TimelineQueries(state.hub_state, self._now, router.wake)
+        self._timeline = TimelineQueries(state.hub_state, about.epoch, self._now, router.wake)
         started = self._now()
         state.hub_state.wall_offset = time.time() - started
         rows = OverviewRows(state.hub_state, web, about, started)

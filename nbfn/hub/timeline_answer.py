@@ -26,6 +26,7 @@ _SUCCESS = int(InputStatus.SUCCESS)
 class Present:
     """What is going on at the time of a query: inputs that run, and per call since when and how many wait."""
 
+    epoch: int
     wall: float
     running: Sequence[tuple[Span, CallLabel]]
     waiting: Sequence[tuple[float, int, CallLabel]]
@@ -110,7 +111,7 @@ def answer(query: m.GetTimeline, found: Snapshot, present: Present) -> m.Timelin
     calls = {span.call for span in running} | {span.call for _, span in shown}
     calls.update(found_bins.call if found_bins else (), (slow.call for slow in _slow(total)))
     return m.Timeline(
-        *(query.request, present.wall, len(matched)),
+        *(query.request, present.epoch, present.wall, len(matched)),
         shown[-1][0] if more else max(found.first - 1 + len(numbered), query.after),
         more,
         found.dropped,
@@ -263,14 +264,20 @@ class TimelineQueries:
 
     Args:
         hub_state: The state of the state machine; it is only read.
+        epoch: The hub's epoch.
         now: The hub's clock.
         wake: Called when `finished` has answers.
     """
 
     def __init__(
-        self, hub_state: HubState, now: Callable[[], float], wake: Callable[[], None]
+        self,
+        hub_state: HubState,
+        epoch: int,
+        now: Callable[[], float],
+        wake: Callable[[], None],
     ) -> None:
         self._hub_state = hub_state
+        self._epoch = epoch
         self._now = now
         self._wake = wake
         self._finished: queue.SimpleQueue[tuple[str, m.Message]] = queue.SimpleQueue()
@@ -280,7 +287,7 @@ class TimelineQueries:
         """Begin to answer a query; the answer shows the record as it is now."""
         t = self._hub_state
         t.now, t.wall = self._now(), time.time()
-        present = Present(t.wall, spans.running_now(t), spans.waiting_now(t))
+        present = Present(self._epoch, t.wall, spans.running_now(t), spans.waiting_now(t))
         found = t.timeline.snapshot(0 if message.summary else message.after)
         self._threads.submit(self._answer, client, message, found, present)
 

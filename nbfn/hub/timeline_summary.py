@@ -76,7 +76,7 @@ def summary(what: Selected) -> m.TimelineSummary:
     return m.TimelineSummary(
         *(start, end, len(what.lanes)),
         *(shares.running, shares.other, shares.starting, shares.waiting, shares.idle),
-        sum(span.inputs for span in what.spans),
+        sum(span.inputs for span in every if span.attempt == 1),
         sum(span.outcome not in _FINE for span in what.spans),
         sum(count for _, count in what.waiting),
         *durations,
@@ -95,7 +95,7 @@ def _shares(what: Selected, window: Interval, waited: list[Interval]) -> _Shares
     mine, others = _by_lane([*what.spans, *what.running]), _by_lane(what.others)
     shares = _Shares()
     for lane in what.lanes:
-        begun = lane.asked if lane.cold and lane.asked >= window[0] else lane.bound
+        begun = lane.asked if lane.cold else lane.bound  # if inputs waited for it
         life = (max(begun, window[0]), min(lane.ended or window[1], window[1]))
         if life[1] <= life[0]:
             continue

@@ -26,7 +26,7 @@ SUMMARY = m.TimelineSummary(
     *(3, 0.0),
 )
 ANSWER = m.Timeline(
-    *(0, 9.0, 1, 1, False, 0, (LANE,), (CALL,), SPANS, m.SpanColumns(), None, SUMMARY),
+    *(0, 7, 9.0, 1, 1, False, 0, (LANE,), (CALL,), SPANS, m.SpanColumns(), None, SUMMARY),
 )
 
 
@@ -59,7 +59,7 @@ async def get(jp_fetch: Any, query: str, path: str = "timeline") -> tuple[int, A
 
 
 async def test_the_query_is_passed_on(timeline: _Blocking, jp_fetch: Any) -> None:
-    query = "call=fc-1&since=1.5&until=9&after=4&columns=800&most=100&summary=true"
+    query = "1700000000000=&call=fc-1&since=1.5&until=9&after=4&columns=800&most=100&summary=true"
     status, _ = await get(jp_fetch, query)
     assert status == 200
     [(asked,)] = timeline.asked

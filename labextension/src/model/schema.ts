@@ -551,8 +551,11 @@ export interface ITimelineQuery {
 }
 /**
  * Response of ``GET timeline``. ``last`` is ``after`` of the next request; ``running`` have not ended.
+ *
+ * ``epoch`` is the hub's: a new hub numbers its spans from 1 again.
  */
 export interface ITimelinePage {
+  epoch: number;
   now: number;
   matched: number;
   last: number;

@@ -303,7 +303,7 @@ def replay(context: MagicContext, given: argparse.Namespace) -> Any:
     call, index = context.call_id(found[1]), int(found[2] or 0)
     again = sync.run(replayable(context.client(), call, index))
     if given.run:
-        return replay_debugger.run(again)
+        return replay_debugger.run_with_hint(again, f"{call}[{index}]")
     replay_debugger.debug(context.shell, again)
     return None
 

@@ -41,6 +41,28 @@ def run(replay: Replay) -> Any:
     return value[0] if replay.batched else value
 
 
+def run_with_hint(replay: Replay, which: str) -> Any:
+    """Run a failed input in this process; if it fails here too, say how to open the debugger.
+
+    Args:
+        replay: The input.
+        which: The call's id, with the index of the input.
+
+    Returns:
+        What `run` returns.
+    """
+    __tracebackhide__ = True
+    try:
+        return run(replay)
+    except Exception:
+        print(  # noqa: T201 - the cell's own output
+            f"{replay.name} v{replay.version} failed here, too. %debug opens the debugger at the line that raised; "
+            f"%fn replay {which} runs it again, under the debugger.",
+            file=sys.stderr,
+        )
+        raise
+
+
 async def _entered(
     function: Callable[..., Any], hooks: Sequence[Callable[[], Any]], replay: Replay
 ) -> Any:

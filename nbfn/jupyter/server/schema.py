@@ -571,8 +571,8 @@ class TimelineSummary(Json):
     starting: float
     waiting: float
     idle: float
-    inputs: int
-    failed: int
+    inputs: int  # that have started
+    failed: int  # attempts
     queued: int  # inputs that wait now
     duration_p50: float
     duration_p95: float
@@ -584,8 +584,12 @@ class TimelineSummary(Json):
 
 
 class TimelinePage(Json):
-    """Response of ``GET timeline``. ``last`` is ``after`` of the next request; ``running`` have not ended."""
+    """Response of ``GET timeline``. ``last`` is ``after`` of the next request; ``running`` have not ended.
 
+    ``epoch`` is the hub's: a new hub numbers its spans from 1 again.
+    """
+
+    epoch: int
     now: float
     matched: int
     last: int

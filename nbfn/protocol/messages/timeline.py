@@ -98,8 +98,8 @@ class TimelineSummary(Data):
     starting: float
     waiting: float
     idle: float
-    inputs: int
-    failed: int
+    inputs: int  # that have started
+    failed: int  # attempts
     queued: int  # inputs that wait now
     duration_p50: float
     duration_p95: float
@@ -132,11 +132,13 @@ class GetTimeline(Message):
 class Timeline(Message):
     """Answer to `GetTimeline`.
 
+    ``epoch`` is the hub's: a new hub numbers its spans from 1 again.
     ``last`` is the span number to continue from, ``more`` means that further spans are available now.
     ``running`` are attempts that have not ended, with the seconds so far; they have no number.
     """
 
     request: int
+    epoch: int
     now: float
     matched: int
     last: int

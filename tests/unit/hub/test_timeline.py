@@ -60,7 +60,7 @@ class Timed(Simulator):
         """Answer a query as the hub does."""
         t = self.state.hub_state
         t.now, t.wall = self.now, EPOCH + self.now
-        present = Present(t.wall, spans.running_now(t), spans.waiting_now(t))
+        present = Present(7, t.wall, spans.running_now(t), spans.waiting_now(t))
         asked = m.GetTimeline(1, **query)  # type: ignore[arg-type]
         found = t.timeline.snapshot(0 if asked.summary else asked.after)
         return timeline_answer.answer(asked, found, present)
@@ -426,6 +426,33 @@ def test_inputs_that_wait_and_run_now_are_in_the_summary() -> None:
     assert found.end == EPOCH + 106.0
     assert found.running == pytest.approx(6.0)
     assert found.slowest[0].outcome == InputStatus.RUNNING
+
+
+def test_the_start_of_a_worker_counts_from_when_inputs_waited_for_it() -> None:
+    sim = Timed()
+    f = sim.register(max_containers=1)
+    sim.now = 99.0
+    sim.put(e.ClientJoined("cl-2", executable="/other"))  # starts spare workers
+    sim.now = 100.0
+    sim.call("fc-1", f, 1)
+    sim.now = 103.0
+    sim.up()
+    [worker] = sim.busy()
+    sim.now = 104.0
+    sim.done(worker, [(103.0, 1.0)])
+    found = sim.ask(call="fc-1", summary=True).summary
+    assert found is not None
+    assert (found.starting, found.running) == pytest.approx((3.0, 1.0))
+
+
+def test_a_retried_input_counts_once() -> None:
+    sim, worker = serving(1, retries=1)
+    sim.done(worker, [(100.0, 0.5)], FAILURE)
+    sim.wait(2.0)
+    sim.done(worker, [(sim.now - 0.5, 0.5)])
+    found = sim.ask(call="fc-1", summary=True).summary
+    assert found is not None
+    assert (found.inputs, found.failed) == (1, 1)
 
 
 def test_the_critical_lane_is_the_one_that_ended_last() -> None:

@@ -64,6 +64,8 @@ def view_of(record: CallRecord, now: float) -> dict[str, Any]:
         "code": f'nbfn.FunctionCall.from_id("{record.call}").get()',
         "result": record.result,
         "ended": record.ended is not None,
+        # Of several inputs, the timeline shows which one failed.
+        "replayable": record.state == "failed" and record.total == 1,
         "note": "",
         "logs": "",
     }

@@ -33,13 +33,28 @@ function setMark(node, view) {
   node.dataset.state = view.state;
 }
 
+/** Whether nbfn's JupyterLab extension is there, which opens timelines. */
+function inLab() {
+  return document.body.dataset.nbfnLab === "1";
+}
+
+/** Asks nbfn's JupyterLab extension for something; returns whether it does that. */
+function askLab(node, type, detail) {
+  return !node.dispatchEvent(new CustomEvent(`nbfn:${type}`, { bubbles: true, cancelable: true, composed: true, detail }));
+}
+
+/** Runs a failed input in the notebook's kernel, or, without the extension, copies the code that does. */
+function replayHere(button, call, index) {
+  if (!askLab(button, "replay", { call, index })) copy(button, `%fn replay --run ${call}[${index}]`, "Code copied");
+}
+
 /** Copies text to the clipboard and shows the result on the button. */
-async function copy(button, text) {
+async function copy(button, text, done = "Copied") {
   const label = button.dataset.label ?? button.textContent;
   button.dataset.label = label;
   try {
     await navigator.clipboard.writeText(text);
-    button.textContent = "Copied";
+    button.textContent = done;
   } catch {
     button.textContent = "Copy failed";
   }

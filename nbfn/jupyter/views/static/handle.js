@@ -3,12 +3,13 @@
 const { element, pressable, mark } = maker("handle");
 
 const LABELS = {
-  retry: "Retry", get: "Get", cancel: "Cancel", logs: "Logs", "copy-id": "Copy id", "copy-code": "Copy code",
+  retry: "Retry", replay: "Replay here", get: "Get", cancel: "Cancel", logs: "Logs", "copy-id": "Copy id", "copy-code": "Copy code",
 };
 
 /** Returns the buttons of a call in this state. */
 export function buttons(view) {
-  const useless = view.ended ? ["cancel", "get"] : ["retry"];
+  const useless = view.ended ? ["cancel", "get"] : ["retry", "replay"];
+  if (!view.replayable) useless.push("replay");
   return Object.keys(LABELS).filter((name) => !useless.includes(name));
 }
 
@@ -26,6 +27,7 @@ function build(el, model) {
       const view = model.get("view");
       if (name === "copy-id") copy(button, view.call);
       else if (name === "copy-code") copy(button, view.code);
+      else if (name === "replay") replayHere(button, view.call, 0);
       else {
         button.disabled = name !== "logs";
         model.send({ type: name });

@@ -138,6 +138,8 @@ function errorRow(part, group, model) {
     });
     button.setAttribute("aria-expanded", "false");
   }
+  const replay = pressable(actions, "Replay here", (button) => replayHere(button, model.get("view").id, group.group));
+  replay.title = `Run input ${group.group} in this notebook's kernel, in a new cell`;
   row.retry = pressable(actions, "", (button) => {
     button.disabled = true;
     model.send({ type: "retry", group: group.group });
@@ -222,6 +224,11 @@ function build(el, model) {
       model.send({ type: name });
     });
   }
+  parts.timeline = pressable(row0, "Timeline", (button) => {
+    askLab(button, "timeline", { call: model.get("view").id });
+  });
+  parts.timeline.title = "Show what the workers did when";
+  parts.timeline.hidden = !inLab();
   parts.bar = element("div", "bar", root);
   parts.bar.setAttribute("role", "progressbar");
   parts.bar.setAttribute("aria-valuemin", "0");
