@@ -65,8 +65,19 @@ class Output(Data):
 _fault = attrgetter("fault")
 
 
+_COUNTS_OF_ONE = {
+    InputState.SUCCEEDED: InputCounts(1, succeeded=1),
+    InputState.FAILED: InputCounts(1, failed=1),
+    InputState.CANCELLED: InputCounts(1, cancelled=1),
+    InputState.NOT_RUN: InputCounts(1, not_run=1),
+}
+
+
 def count_outputs(outputs: Iterable[Output]) -> InputCounts:
     """Return in which states outputs leave their inputs."""
+    outputs = tuple(outputs)
+    if len(outputs) == 1:
+        return _COUNTS_OF_ONE[outputs[0].state]
     found = Counter(output.state for output in outputs)
     return InputCounts(
         total=found.total(),
