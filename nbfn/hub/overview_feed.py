@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Callable
 from typing import TypeVar
 
 from nbfn.hub.overview_rows import OverviewRows
@@ -108,35 +107,38 @@ class OverviewFeed:
 
     def _changed_rows(self) -> tuple[list[Row], tuple[str, ...]]:
         """Return the rows whose marks have changed, and the ids of rows that are gone."""
+        before, self._marks = self._marks, {}
         changed: list[Row] = []
-        marks = {}
-        for name, mark, build in self._shown():
-            marks[name] = mark
-            if self._marks.get(name) != mark:
-                changed.append(build())
-        gone = tuple(name for name in self._marks if name not in marks)
-        self._marks = marks
-        return changed, gone
-
-    def _shown(self) -> Iterator[tuple[str, overview_marks.Mark, Callable[[], Row]]]:
-        """Yield the id, the mark and a function that builds it for each row."""
-        t, rows = self._hub_state, self._rows
-        by_call, by_function = status.running_inputs(t)
-        for record in status.shown_functions(t):
-            running = by_function[record.id]
-            mark = overview_marks.of_function(t, record, running)
-            yield record.id, mark, partial(rows.function, record, running)
-        for call in status.shown_calls(t):
-            running = by_call[call]
-            mark = overview_marks.of_call(t, call, running)
-            yield call.id, mark, partial(rows.call, call, running)
-        for call, ended in t.history:
-            if call.id not in t.calls:  # it is not retried
-                yield call.id, (ended,), partial(rows.ended_call, call, ended)
+        self._compare_functions_and_calls(before, changed)
+        t, marks = self._hub_state, self._marks
         for worker in t.workers.values():
             memory = self._memory.get(worker.id)
-            mark = (*overview_marks.of_worker(worker), memory)
-            yield worker.id, mark, partial(rows.worker, worker, memory)
+            marks[worker.id] = mark = (*overview_marks.of_worker(worker), memory)
+            if before.get(worker.id) != mark:
+                changed.append(self._rows.worker(worker, memory))
+        return changed, tuple(name for name in before if name not in marks)
+
+    def _compare_functions_and_calls(
+        self, before: dict[str, overview_marks.Mark], changed: list[Row]
+    ) -> None:
+        t, rows, marks = self._hub_state, self._rows, self._marks
+        by_call, by_function = status.running_inputs(t)
+        for record in status.shown_functions(t):
+            name, running = record.id, by_function.get(record.id, 0)
+            marks[name] = mark = overview_marks.of_function(t, record, running)
+            if before.get(name) != mark:
+                changed.append(rows.function(record, running))
+        connected = overview_marks.connected_clients(t)
+        for call in status.shown_calls(t):
+            name, running = call.id, by_call.get(call, 0)
+            marks[name] = mark = overview_marks.of_call(call, running, connected)
+            if before.get(name) != mark:
+                changed.append(rows.call(call, running))
+        for call, ended in t.history:
+            if call.id not in t.calls:  # it is not retried
+                marks[call.id] = mark = (ended,)
+                if before.get(call.id) != mark:
+                    changed.append(rows.ended_call(call, ended))
 
     def _measure(self, now: float) -> None:
         """Measure the memory of the workers; ignore small changes."""

@@ -28,6 +28,7 @@ NAMES = (
     "spawn",
     "decisions",
     "notebook",
+    "lab",
 )
 #: Before the JSON of a row, on the way from a measurement's process.
 MARK = "row:"

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 
-@pytest.mark.parametrize("name", ["spawn", "decisions", "notebook"])
+@pytest.mark.parametrize("name", ["spawn", "decisions", "notebook", "lab"])
 def test_a_measurement_runs(name: str) -> None:
     command = [sys.executable, "-m", "tests.bench", "--quick", "--only", name]
     done = subprocess.run(command, capture_output=True, text=True, timeout=100)

@@ -6,6 +6,7 @@ tests/artifacts/.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -61,6 +62,7 @@ class Lab:
     url: str
     work: Path
     environment: dict[str, str]
+    pid: int
 
     def request(self, method: str, path: str, body: Any = None) -> Any:
         """Ask the server as its own page would; None when the answer has no body."""
@@ -103,6 +105,13 @@ class Lab:
 
 @pytest.fixture(scope="package")
 def lab() -> Iterator[Lab]:
+    with a_lab() as lab:
+        yield lab
+
+
+@contextlib.contextmanager
+def a_lab() -> Iterator[Lab]:
+    """Have a JupyterLab server, which is stopped at the end with its hub."""
     base = Path(tempfile.mkdtemp(prefix="nb-", dir="/tmp"))  # short: socket paths have a limit
     work = base / "work"
     work.mkdir()
@@ -124,7 +133,7 @@ def lab() -> Iterator[Lab]:
             stdout=log,
             stderr=log,
         )
-    lab = Lab(url, work, environment)
+    lab = Lab(url, work, environment, process.pid)
     try:
         _wait_until(lambda: _answers(lab, process), "JupyterLab answers")
         yield lab
@@ -190,6 +199,13 @@ def wait_until() -> Callable[..., Any]:
 
 @pytest.fixture(scope="package")
 def browser_context() -> Iterator[BrowserContext]:
+    with a_browser() as context:
+        yield context
+
+
+@contextlib.contextmanager
+def a_browser() -> Iterator[BrowserContext]:
+    """Have a browser."""
     names = ("chromium", "chromium-browser", "google-chrome")
     executable = next(filter(None, map(shutil.which, names)), None)
     assert executable, "The browser tests need Chromium; 'make chromium' installs it."

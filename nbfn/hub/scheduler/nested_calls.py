@@ -50,8 +50,11 @@ def room(t: HubState) -> int:
 
     Workers with sessions do not count either: a session lives as long as its notebook, and its cells call Functions.
     """
-    pools = [pool for pool in t.pools.values() if not pool.is_session]
-    bound = sum(len(pool.workers) for pool in pools)
-    lent = sum(pool.lent for pool in pools)
+    bound = lent = 0
+    for worker in t.workers.values():  # there are fewer workers than pools that may lack some
+        pool = worker.pool
+        if pool is not None and not pool.is_session and t.pools.get(pool.key) is pool:
+            bound += worker.id in pool.workers
+            lent += worker.lending
     limit = t.limits.max_workers
     return min(limit - (bound - lent), MOST_NESTED * limit - bound)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from nbfn.hub.scheduler import call_state
 from nbfn.hub.scheduler.hub_state import HubState
 from nbfn.hub.scheduler.models import Call, Pool, Worker
 from nbfn.hub.scheduler.registry import FunctionRecord
@@ -47,8 +46,20 @@ def _of_pool(t: HubState, pool: Pool) -> Mark:
     )
 
 
-def of_call(t: HubState, call: Call, running: int) -> Mark:
-    """Return the mark of the row of a call that has not ended, and of which this many inputs run."""
+def connected_clients(t: HubState) -> frozenset[str]:
+    """Return the clients that are connected, for `of_call`."""
+    return frozenset(name for name, client in t.clients.items() if client.connected)
+
+
+def of_call(call: Call, running: int, connected: frozenset[str]) -> Mark:
+    """Return the mark of the row of a call that has not ended.
+
+    Args:
+        call: The call.
+        running: How many of its inputs run.
+        connected: The clients that are connected, of which depends whether it is detached.
+    """
+    pool = call.pool
     return (
         call.created,  # a retry begins it anew
         call.total,
@@ -60,7 +71,8 @@ def of_call(t: HubState, call: Call, running: int) -> Mark:
         call.cancelled_inputs,
         call.not_run,
         running,
-        call_state.state_of(t, call, running),
+        call.client in connected or not connected.isdisjoint(call.watchers),
+        not pool.binding and pool.short == 0,
     )
 
 

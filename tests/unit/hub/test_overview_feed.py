@@ -37,13 +37,14 @@ def rows_of(sim: Simulator) -> dict[str, dict[str, Any]]:
 def marks_of(sim: Simulator) -> dict[str, Any]:
     t = sim.state.hub_state
     by_call, by_function = status.running_inputs(t)
+    connected = overview_marks.connected_clients(t)
     found: dict[str, Any] = {}
     for record in status.shown_functions(t):
         found[record.id] = overview_marks.of_function(t, record, by_function[record.id])
     for call, ended in t.history:
         found[call.id] = ended
     for call in status.shown_calls(t):
-        found[call.id] = overview_marks.of_call(t, call, by_call[call])
+        found[call.id] = overview_marks.of_call(call, by_call[call], connected)
     for worker in t.workers.values():
         found[worker.id] = overview_marks.of_worker(worker)
     return found
