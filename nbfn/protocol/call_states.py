@@ -78,8 +78,9 @@ class InputCounts(Struct, frozen=True, gc=False):
             yield state, int(getattr(self, state.name.lower()))
 
 
-#: Counts before there are inputs, and those of a call with one input.
+#: Counts before there are inputs, and those of a call with one input that waits, or has succeeded.
 NO_INPUTS, ONE_WAITS = InputCounts(), InputCounts(1, waiting=1)
+ONE_SUCCEEDED = InputCounts(1, succeeded=1)
 
 
 def end_state(counts: InputCounts, *, failing: bool = False, cut_short: bool = False) -> CallState:
@@ -129,6 +130,8 @@ def retry_text(counts: InputCounts, kept: int | None = None) -> str:
         'Retry failed and not run (292)'
         >>> retry_text(InputCounts(9, succeeded=2, failed=7))
         'Retry failed (7)'
+        >>> retry_text(InputCounts(9, succeeded=2, failed=7), kept=5)
+        'Retry failed (5 of 7)'
     """
     words = [
         str(state)
@@ -138,5 +141,6 @@ def retry_text(counts: InputCounts, kept: int | None = None) -> str:
     if not words:
         return ""
     *first, last = words
-    number = counts.unsuccessful if kept is None else kept
-    return f"Retry {' and '.join([', '.join(first), last] if first else [last])} ({number:,})"
+    whole = counts.unsuccessful
+    number = f"{whole:,}" if kept in (None, whole) else f"{kept:,} of {whole:,}"
+    return f"Retry {' and '.join([', '.join(first), last] if first else [last])} ({number})"

@@ -22,7 +22,7 @@ from nbfn.client.calls import interrupt, recent_failures
 from nbfn.client.calls.outcome import outcome_name, result_of
 from nbfn.config import Places
 from nbfn.protocol import messages
-from nbfn.protocol.call_states import InputCounts
+from nbfn.protocol.call_states import ONE_SUCCEEDED, InputCounts
 from nbfn.protocol.log_records import LogLevels, WarningFilter, dump_levels
 from nbfn.protocol.messages import FunctionInfo, Message, Output, Payload, new_id
 from nbfn.runtime.sync import wait
@@ -171,7 +171,10 @@ class ActiveCall:
 
     def count(self, new: Sequence[Output]) -> None:
         """Count outcomes, and report them to the sink."""
-        self.counts += messages.count_outputs(new)
+        if len(new) == 1 and new[0].status == InputStatus.SUCCESS:
+            self.counts += ONE_SUCCEEDED
+        else:
+            self.counts += messages.count_outputs(new)
         self.report(new)
 
     def report(self, new: Sequence[Output] = ()) -> None:
