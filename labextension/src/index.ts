@@ -1,4 +1,5 @@
 /** The plugins of the extension; each directory exports its own. */
+import { notificationPlugin } from './display/notificationPlugin';
 import { displayPlugin } from './display/plugin';
 import { commandsPlugin } from './lab/commandsPlugin';
 import { launcherPlugin } from './lab/launcherPlugin';
@@ -17,6 +18,7 @@ export default [
   notebookPlugin,
   panelPlugin,
   displayPlugin,
+  notificationPlugin,
   logsPlugin,
   commandsPlugin,
   statusPlugin,

@@ -105,7 +105,8 @@ def test_a_spawned_call_is_drawn_from_the_hub_when_its_kernel_is_gone(
     expect(from_hub(page)).to_contain_text("30")
     expect(from_hub(page, 1)).to_contain_text("ValueError: five")
     from_hub(page, 1).get_by_role("button", name="Retry failed (1)").click()
-    expect(from_hub(page, 1)).to_contain_text("running")
+    again = from_hub(page, 1).locator(".jp-nbfn-call-output")
+    expect(again).to_contain_text(re.compile("looks at 5.*looks at 5", re.DOTALL))
     expect(from_hub(page, 1)).to_contain_text("failed")
     page.screenshot(path=ARTIFACTS / "rebind-gone-ended.png")
 
@@ -305,3 +306,32 @@ def test_in_notebook_7_a_display_is_live_again(
         other.screenshot(path=ARTIFACTS / "rebind-notebook-7.png")
     finally:
         other.close()
+
+
+def test_the_end_of_a_long_call_is_announced_when_its_notebook_is_closed(
+    lab: Any,
+    page: Page,
+    open_notebook: Callable[..., Page],
+    run_all: Callable[[], None],
+    wait_until: Callable[..., Any],
+) -> None:
+    name = "rebind-notify.ipynb"
+    code = "%remote notify on\nlong = wait.spawn(3, 'gate-of-notify')\nlong"
+    open_notebook(name, *cells(lab, code))
+    run_all()
+    expect(page.locator(".jp-nbfn-handle-root")).to_contain_text("running")
+    page.goto(f"{lab.url}/lab?token={TOKEN}&reset")
+    page.wait_for_function("() => window.jupyterapp !== undefined")
+    page.evaluate("async () => { await jupyterapp.restored; }")
+
+    def is_long() -> bool:
+        overview = lab.overview()["overview"]
+        return any(
+            row["notify"] and overview["now"] - row["started"] > 61 for row in overview["calls"]
+        )
+
+    wait_until(is_long, "the call has taken over a minute", 120)
+    (lab.work / "gate-of-notify").touch()
+    toast = page.locator(".Toastify__toast", has_text="wait v1 succeeded after 1:")
+    expect(toast).to_be_visible()
+    page.screenshot(path=ARTIFACTS / "rebind-notify.png")
