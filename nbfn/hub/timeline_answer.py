@@ -68,6 +68,10 @@ class Selection:
         )
 
 
+#: Spans with their numbers.
+Numbered = list[tuple[int, Span]]
+
+
 def spans_of(found: Snapshot) -> Iterator[tuple[int, Span]]:
     """Yield the spans of a snapshot with their numbers."""
     number = found.first
@@ -91,24 +95,11 @@ def answer(query: m.GetTimeline, found: Snapshot, present: Present) -> m.Timelin
     selected = [(number, span) for number, span in numbered if selection.has(span)]
     matched = [(number, span) for number, span in selected if number > query.after]
     running = _running(selection, labels, present)
-    most = min(query.most or MOST_SPANS, MOST_SPANS)
-    binned = bool(query.columns) and len(matched) > most
-    shown = [] if binned else matched[:most]
-    more = not binned and len(matched) > most
-    found_bins = bins(query, [span for _, span in matched], present.wall) if binned else None
-    every = [span for _, span in selected]
-    lanes = _lanes(query, found, [*every, *running])
-    total = None
-    if query.summary:
-        others = [span for _, span in numbered if not selection.has(span)]
-        waiting = [part[:2] for part in present.waiting if selection.has_call(part[2])]
-        total = timeline_summary.summary(
-            timeline_summary.Selected(
-                *(lanes, every, running, others, waiting),
-                *(query.since, query.until, present.wall),
-            )
-        )
-    calls = {span.call for span in running} | {span.call for _, span in shown}
+    shown, found_bins = _shown(query, matched, present.wall)
+    more = found_bins is None and len(matched) > len(shown)
+    lanes = _lanes(query, found, [*_spans(selected), *running])
+    total = _summary(query, selection, lanes, numbered, running, present)
+    calls = {span.call for span in (*running, *_spans(shown))}
     calls.update(found_bins.call if found_bins else (), (slow.call for slow in _slow(total)))
     return m.Timeline(
         *(query.request, present.epoch, present.wall, len(matched)),
@@ -117,10 +108,48 @@ def answer(query: m.GetTimeline, found: Snapshot, present: Present) -> m.Timelin
         found.dropped,
         tuple(map(_lane_row, lanes)),
         labels.rows(calls),
-        columns([span for _, span in shown]),
+        columns(_spans(shown)),
         columns(running),
         found_bins,
         total,
+    )
+
+
+def _spans(numbered: Numbered) -> list[Span]:
+    return [span for _, span in numbered]
+
+
+def _shown(
+    query: m.GetTimeline, matched: Numbered, wall: float
+) -> tuple[Numbered, m.BinColumns | None]:
+    """Return the spans to show one by one, or bins if there are too many and the query asks for these."""
+    most = min(query.most or MOST_SPANS, MOST_SPANS)
+    if query.columns and len(matched) > most:
+        return [], bins(query, _spans(matched), wall)
+    return matched[:most], None
+
+
+def _summary(
+    query: m.GetTimeline,
+    selection: Selection,
+    lanes: Sequence[Lane],
+    numbered: Numbered,
+    running: list[Span],
+    present: Present,
+) -> m.TimelineSummary | None:
+    """Return what the selected spans add up to, if the query asks for it."""
+    if not query.summary:
+        return None
+    every: list[Span] = []
+    others: list[Span] = []
+    for _, span in numbered:
+        (every if selection.has(span) else others).append(span)
+    waiting = [part[:2] for part in present.waiting if selection.has_call(part[2])]
+    return timeline_summary.summary(
+        timeline_summary.Selected(
+            *(lanes, every, running, others, waiting),
+            *(query.since, query.until, present.wall),
+        )
     )
 
 
