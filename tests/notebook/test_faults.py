@@ -168,7 +168,7 @@ def test_a_restart_leaves_what_was_spawned_and_ends_what_a_cell_waited_for(
     kernel.restart()
     states = lambda: sorted((row.kind, row.state) for row in overview().calls)  # noqa: E731
     wait_until(lambda: ("map", "cancelled") in states(), 20)
-    assert states() == [("map", "cancelled"), ("spawn", "running"), ("spawn", "running")]
+    assert states() == [("map", "cancelled"), ("spawn", "detached"), ("spawn", "detached")]
     loaded = kernel.execute("%load_ext nbfn")
     said = "2 calls of this notebook are still running"
     kernel.until(lambda: said in kernel.text(loaded))
@@ -176,7 +176,7 @@ def test_a_restart_leaves_what_was_spawned_and_ends_what_a_cell_waited_for(
     (call,) = re.findall(r"fc-\w{22}", kernel.text(spawned))
     got = kernel.execute(f"import nbfn\nnbfn.FunctionCall.from_id({call!r}).get()")
     assert kernel.shown(got) == ["'ready'"]
-    wait_until(lambda: ("spawn", "running") not in states())
+    wait_until(lambda: ("spawn", "detached") not in states())
 
 
 # --- versions ------------------------------------------------------------------------------------
