@@ -395,3 +395,26 @@ def test_the_filter_shows_this_notebook_only(
     panel.get_by_role("button", name="Show all").first.click()
     expect(item(panel, "elsewhere")).to_be_visible()
     assert page.evaluate("() => document.activeElement !== null")
+
+
+def test_a_result_is_inserted_without_overwriting_a_variable(
+    lab: Lab,
+    open_notebook: Callable[..., Page],
+    run_all: Callable[[], None],
+    open_sidebar: Callable[[], Any],
+) -> None:
+    """The menu of the row opens the form; the name of the result is one that the notebook does not use."""
+    deploy(lab, "@app.function(serialized=True)\ndef double(x: int): return 2 * x")
+    page = open_notebook("insert.ipynb", LOAD, "double_result = 'mine'; result = 'mine too'")
+    panel = open_sidebar()
+    run_all()
+    item(panel, "double, ").get_by_role("button", name="More actions for double").click()
+    page.get_by_role("menuitem", name="Call…").click()
+    form = panel.get_by_role("form", name="Call double")
+    form.locator("[name=x]").fill("21")
+    form.locator("[name=x]").press("Enter")
+    form.get_by_role("button", name="Insert into notebook").click()
+    expect(page.locator(".jp-Notebook .jp-CodeCell")).to_have_count(3)
+    expect(page.locator(".jp-Notebook")).to_contain_text("double_result_2 = nbfn.FunctionCall")
+    run_all()
+    expect(page.locator(".jp-OutputArea-output", has_text="42")).to_be_visible()
