@@ -19,6 +19,7 @@ from ipykernel.ipkernel import IPythonKernel
 
 from nbfn_kernel.session import cell_routing
 from nbfn_kernel.session.kernel_channels import Message, SessionEnded
+from nbfn_kernel.session.local_widgets import LocalWidgets
 from nbfn_kernel.session.session_manager import SessionManager
 
 #: Seconds between checks for an input reply.
@@ -35,6 +36,7 @@ class ProxyKernel(IPythonKernel):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._manager = SessionManager(self._publish, self._ask_user)
+        self._local_widgets = LocalWidgets()
         self._runs_locally = False  # whether a cell runs in this kernel
         self._interrupts: list[Any] = []  # functions to call at an interrupt; the last one applies
         for kind in ("comm_open", "comm_msg", "comm_close"):
@@ -109,6 +111,8 @@ class ProxyKernel(IPythonKernel):
             if result is not None:
                 await result
             return
+        if kind == "comm_open":
+            self._local_widgets.comm_opened(parent["content"])
         # ipykernel publishes no status for comm messages that it handles while a cell runs.
         publish_status = self._publish_status if _concurrent.get() else lambda *_: None
         publish_status("busy", "shell", parent)
@@ -187,6 +191,8 @@ class ProxyKernel(IPythonKernel):
     def _publish(self, message: Message) -> None:
         assert self.session is not None
         kind = message["header"]["msg_type"]
+        if kind in ("comm_msg", "comm_close"):
+            self._local_widgets.add_states(message)
         self.session.send(
             self.iopub_socket,
             kind,
