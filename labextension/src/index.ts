@@ -11,6 +11,7 @@ import { modelPlugin } from './model/plugin';
 import { notebookPlugin } from './notebook/plugin';
 import { panelPlugin } from './panel/plugin';
 import { timelinePlugin } from './timeline/plugin';
+import { sessionPlugin } from './session/plugin';
 
 export default [
   modelPlugin,
@@ -19,6 +20,7 @@ export default [
   panelPlugin,
   displayPlugin,
   notificationPlugin,
+  sessionPlugin,
   logsPlugin,
   commandsPlugin,
   statusPlugin,

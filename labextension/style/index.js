@@ -2,3 +2,4 @@ import './panel.css';
 import './display.css';
 import './lab.css';
 import './timeline.css';
+import './session.css';

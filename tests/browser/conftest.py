@@ -241,8 +241,11 @@ def page(lab: Lab, browser_context: BrowserContext, request: Any) -> Iterator[Pa
 
 
 def _is_ours(error: PlaywrightError) -> bool:
-    # Lab removes its splash from the page twice when a theme change and the end of a start meet.
+    # Lab removes its splash from the page twice when a theme change and the end of a start meet. ipywidgets asks
+    # a kernel that restarts for its comms, and Lab cancels the request.
     stack = error.stack or ""
+    if "Canceled future for comm_info_request" in error.message:
+        return "nbfn" in stack
     return "removeChild" not in error.message or "nbfn" in stack or "react" in stack
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Callable
+from typing import Any
 
-import pytest
 from playwright.sync_api import Page, expect
 
-from .conftest import KERNEL_READY
+from .conftest import KERNEL_READY, Lab
 from .test_quickstart import cell, look, output
 
 PLOT = """
@@ -64,15 +65,13 @@ def test_cells_run_in_the_session(
     look(page, "magic-kernel-error-dark", cell(page, 4))
 
 
-LOCAL_SLIDER = "%%local\nimport ipywidgets\nhere = ipywidgets.IntSlider(description='here')\nhere_shown = ipywidgets.Label()\nhere.observe(lambda change: setattr(here_shown, 'value', f\"here is {change['new']}\"), 'value')\nipywidgets.VBox([here, here_shown])"
+LOCAL_SLIDER = """%%local
+import ipywidgets
 
-NAP = (
-    "%%remote --max 2\n"
-    "def nap(seconds):\n"
-    "    import time\n"
-    "    for _ in range(round(seconds / 0.05)): time.sleep(0.05)\n"
-    "    return seconds"
-)
+here = ipywidgets.IntSlider(description='here')
+shown = ipywidgets.Label()
+here.observe(lambda change: setattr(shown, 'value', f"here is {change['new']}"), 'value')
+ipywidgets.VBox([here, shown])"""
 
 
 def reload(page: Page) -> None:
@@ -111,3 +110,78 @@ def test_widgets_live_after_a_reload(
     expect(cell(page, 2)).to_contain_text("here is 1")
     move(page, 2)
     expect(cell(page, 2)).to_contain_text("here is 2")
+
+
+def session_item(page: Page) -> Any:
+    return page.locator(".jp-NotebookPanel:visible .jp-nbfn-session")
+
+
+def test_the_toolbar_names_the_session_and_asks_before_it_is_ended(
+    lab: Lab,
+    open_notebook: Callable[..., Page],
+    run_all: Callable[[], None],
+    use_theme: Callable[[str], None],
+) -> None:
+    page = open_notebook("named.ipynb", "import os\nkept = os.getpid()", kernel="nbfn-remote")
+    item = session_item(page)
+    expect(item).to_contain_text("○ no session")
+    run_all()
+    running = re.compile(rf"● session wk-\w{{6}} on {re.escape(socket.gethostname())}")
+    expect(item).to_contain_text(running)
+    expect(cell(page, 0)).to_contain_text("started in")
+    look(page, "session-toolbar", item)
+    use_theme("JupyterLab Dark")
+    look(page, "session-toolbar-dark", item)
+    use_theme("JupyterLab Light")
+
+    # Cancelling the question changes nothing.
+    item.get_by_role("button").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text(socket.gethostname())
+    look(page, "session-dialog", dialog)
+    dialog.get_by_role("button", name="End session…").click()
+    expect(dialog).to_contain_text("All its variables will be lost.")
+    look(page, "session-question", dialog)
+    dialog.get_by_role("button", name="Cancel").click()
+    expect(item).to_contain_text(running)
+    before = str(running.search(item.inner_text())[0])  # type: ignore[index]
+
+    # It is there after a reload, and is another one after a restart.
+    reload(page)
+    expect(session_item(page)).to_contain_text(before)
+    item.get_by_role("button").click()
+    dialog.get_by_role("button", name="Restart session…").click()
+    dialog.get_by_role("button", name="Restart session").click()
+    expect(item).not_to_contain_text(before)
+    expect(item).to_contain_text(running)
+
+    # Ended from the panel, which asks, too; then the item says so, and the next cell starts another.
+    panel = open_sidebar_of(page)
+    panel.get_by_role("button", name="End the session of named.ipynb").click()
+    expect(dialog).to_contain_text("variables")
+    dialog.get_by_role("button", name=re.compile("^End")).click()
+    expect(item).to_contain_text("○ no session")
+    expect(item.locator("jp-button")).to_have_attribute(
+        "title", re.compile("The last session ended")
+    )
+    run_all()
+    expect(item).to_contain_text(running)
+    expect(cell(page, 0)).to_contain_text("its variables are lost")
+
+    # A restart of the kernel ends it.
+    page.evaluate(
+        "async () => { await jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart() }"
+    )
+    expect(item).to_contain_text("○ no session")
+    run_all()
+    expect(item).to_contain_text(running)
+
+
+def open_sidebar_of(page: Page) -> Any:
+    page.evaluate("() => jupyterapp.shell.activateById('nbfn-sidebar')")
+    return page.locator("#nbfn-sidebar")
+
+
+def test_a_notebook_on_another_kernel_names_no_session(open_notebook: Callable[..., Page]) -> None:
+    page = open_notebook("plain.ipynb", "1")
+    expect(page.locator(".jp-nbfn-session")).to_be_hidden()

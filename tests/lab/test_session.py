@@ -6,8 +6,11 @@ import io
 import json
 import os
 import signal
+import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -462,6 +465,38 @@ def test_the_end_of_all_others_ends_the_session(
         for other in (here_pid(running), hub):
             os.kill(other, signal.SIGKILL)
         wait_until(lambda: not is_alive(pid), 15.0)
+
+
+def test_pages_are_told_the_state_of_the_session_and_can_end_it(fresh: Kernel) -> None:
+    """Over a comm to the notebook's kernel, also while a cell runs in the session."""
+    comm = "c" * 32
+    fresh.send("comm_open", {"comm_id": comm, "target_name": "nbfn.session", "data": {}})
+
+    def told(state: str) -> dict[str, Any]:
+        def is_it(message: dict[str, Any]) -> bool:
+            content = message["content"]
+            return content.get("comm_id") == comm and content["data"]["state"] == state
+
+        found: dict[str, Any] = fresh.heard(is_it)["content"]["data"]
+        return found
+
+    assert told("none")["reason"] == ""
+    request = fresh.begin("import os, time\nprint(os.getpid(), flush=True)\ntime.sleep(99)")
+    told("starting")
+    running = told("running")
+    assert running["worker"].startswith("wk-")
+    assert running["host"] == socket.gethostname()
+    assert time.time() - running["started"] < 60
+    subshell = fresh.control("create_subshell_request", {})["subshell_id"]
+    message = fresh.client.session.msg("comm_msg", {"comm_id": comm, "data": {"type": "end"}})
+    message["header"]["subshell_id"] = subshell
+    fresh.client.shell_channel.send(message)
+    assert told("none")["reason"] == ""
+    reply = fresh.reply(request)["content"]
+    assert reply["ename"] == "SessionEnded"
+    wait_until(lambda: not is_alive(running["pid"]))
+    os.kill(session_pid(fresh), signal.SIGKILL)
+    assert "SIGKILL" in told("none")["reason"]
 
 
 def running_session() -> CallRow:

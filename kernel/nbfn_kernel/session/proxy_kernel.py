@@ -21,6 +21,7 @@ from nbfn_kernel.session import cell_routing
 from nbfn_kernel.session.kernel_channels import Message, SessionEnded
 from nbfn_kernel.session.local_widgets import LocalWidgets
 from nbfn_kernel.session.session_manager import SessionManager
+from nbfn_kernel.session.session_status import TARGET, SessionStatus
 
 #: Seconds between checks for an input reply.
 POLL_INTERVAL = 0.02
@@ -37,6 +38,7 @@ class ProxyKernel(IPythonKernel):
         super().__init__(**kwargs)
         self._manager = SessionManager(self._publish, self._ask_user)
         self._local_widgets = LocalWidgets()
+        self._status = SessionStatus(self._manager, self.comm_manager)
         self._runs_locally = False  # whether a cell runs in this kernel
         self._interrupts: list[Any] = []  # functions to call at an interrupt; the last one applies
         for kind in ("comm_open", "comm_msg", "comm_close"):
@@ -106,7 +108,9 @@ class ProxyKernel(IPythonKernel):
         """Handle a comm message here if the comm is this kernel's, or forward it."""
         manager: Any = self.comm_manager
         kind = parent["header"]["msg_type"]
-        if parent["content"]["comm_id"] in manager.comms or self._manager.opened is None:
+        is_own = kind == "comm_open" and parent["content"].get("target_name") == TARGET
+        is_own = is_own or parent["content"]["comm_id"] in manager.comms
+        if is_own or self._manager.opened is None:
             result = getattr(manager, kind)(stream, ident, parent)
             if result is not None:
                 await result

@@ -68,12 +68,13 @@ _PR_SET_PDEATHSIG = 1
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A session has started: its worker, its process, its host and its connection info."""
+    """A session has started: its worker, its process, its host, its connection info and the time since 1970."""
 
     worker: str
     pid: int
     host: str
     connection: dict[str, Any]
+    started: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +134,7 @@ def serve(variables: dict[str, str], cpu: float | None = None) -> Iterator[Opene
             session.process.pid,
             socket.gethostname(),
             session.connection,
+            time.time(),
         )
         yield session.wait()
     finally:

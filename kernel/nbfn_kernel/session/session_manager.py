@@ -63,11 +63,14 @@ class SessionManager:
     Attributes:
         options: The options of the next session.
         end_reason: Why the last session ended; empty if there was none, or if it was stopped by the user.
+        start_error: Why the last session could not start; empty if it did, or if it was interrupted.
+        on_change: Called on the manager's thread when a session is starting, has started, or has ended.
     """
 
     def __init__(self, publish: Callable[[Message], None], ask_user: AskUser) -> None:
         self.options = SessionOptions()
-        self.end_reason = ""
+        self.end_reason = self.start_error = ""
+        self.on_change: Callable[[], None] = lambda: None
         self._publish = publish
         self._ask_user = ask_user
         self._session: _Session | None = None
@@ -81,6 +84,11 @@ class SessionManager:
     def opened(self) -> remote_session.Opened | None:
         """The running session, or None."""
         return self._session.opened if self._session is not None else None
+
+    @property
+    def is_starting(self) -> bool:
+        """Whether a session is starting."""
+        return self._session is None and self._starting.locked()
 
     def start(self) -> Future[float | None]:
         """Start a session unless one runs.
@@ -145,6 +153,15 @@ class SessionManager:
 
         self._submit(delete())
 
+    def restart(self) -> Future[float | None]:
+        """End the session and start a new one; see `start`."""
+
+        async def restart() -> float | None:
+            await self._stop()
+            return await self._start()
+
+        return self._submit(restart())
+
     def stop(self) -> Future[None]:
         """End the session; the future is done when it has ended, or after a timeout."""
         return self._submit(self._stop())
@@ -163,23 +180,34 @@ class SessionManager:
         async with self._starting:
             if self._session is not None:
                 return None
-            started = time.monotonic()
-            self._function = _function(self.options)
-            variables = remote_session.shared_variables(os.environ)
-            stream = self._function.remote_gen(variables, self.options.cpu)
+            self.start_error = ""
+            self.on_change()
             try:
-                opened = await anext(stream)
-                channels = KernelChannels(opened.connection, self._publish, self._ask_user)
-                await channels.open()
-            except BaseException:
-                stream.close()
+                session = self._session = await self._open()
+            except BaseException as error:
+                if isinstance(error, Exception):
+                    self.start_error = _reason_of(error)
+                self._loop.call_soon(self.on_change)  # after the lock is released
                 raise
-            seconds = time.monotonic() - started
-            self._session = _Session(stream, opened, channels, seconds)
-            watcher = asyncio.create_task(self._watch(self._session))
+            self.on_change()
+            watcher = asyncio.create_task(self._watch(session))
             self._watchers.add(watcher)
             watcher.add_done_callback(self._watchers.discard)
-            return seconds
+            return session.seconds
+
+    async def _open(self) -> _Session:
+        started = time.monotonic()
+        self._function = _function(self.options)
+        variables = remote_session.shared_variables(os.environ)
+        stream = self._function.remote_gen(variables, self.options.cpu)
+        try:
+            opened = await anext(stream)
+            channels = KernelChannels(opened.connection, self._publish, self._ask_user)
+            await channels.open()
+        except BaseException:
+            stream.close()
+            raise
+        return _Session(stream, opened, channels, time.monotonic() - started)
 
     async def _waiting_for(self) -> str:
         with contextlib.suppress(nbfn.Error, AttributeError):  # AttributeError: not registered yet
@@ -205,12 +233,14 @@ class SessionManager:
         session.ended_event.set()
         if self._session is session:
             self._session, self.end_reason = None, reason
+            self.on_change()
         session.channels.close(reason)
 
     async def _stop(self) -> None:
         session, self._session, self.end_reason = self._session, None, ""
         if session is None:
             return
+        self.on_change()
         with contextlib.suppress(TimeoutError, Exception):
             shutdown = {"restart": False}
             shutting_down = asyncio.ensure_future(
