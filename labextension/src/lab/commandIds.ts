@@ -10,7 +10,6 @@ export const CommandIds = {
   cancel: 'nbfn:cancel',
   startHub: 'nbfn:start-hub',
   openSidebar: 'nbfn:open-sidebar',
-  showInNotebook: 'nbfn:show-in-notebook',
   newNotebook: 'nbfn:new-notebook'
 } as const;
 

@@ -1,6 +1,5 @@
 /** The plugin that adds the commands, and their entries in the palette and in the menus of rows. */
 import {
-  ILabShell,
   type JupyterFrontEnd,
   type JupyterFrontEndPlugin
 } from '@jupyterlab/application';
@@ -15,7 +14,6 @@ import { CommandIds } from './commandIds';
 import { addConsoleCommand } from './consoleCommand';
 import { addHubCommands } from './hubCommands';
 import { addRowMenus } from './rowMenus';
-import { addShowInNotebook, showPanelIfAsked } from './showInNotebook';
 
 /** The commands of the palette, in the order of its category. */
 const PALETTE: readonly string[] = [
@@ -34,8 +32,7 @@ const PALETTE: readonly string[] = [
   CommandIds.startHub,
   LabCommands.connectHub,
   CommandIds.openSidebar,
-  LabCommands.openTimeline,
-  CommandIds.showInNotebook
+  LabCommands.openTimeline
 ];
 
 export const commandsPlugin: JupyterFrontEndPlugin<void> = {
@@ -44,13 +41,12 @@ export const commandsPlugin: JupyterFrontEndPlugin<void> = {
     'Adds the commands of nbfn, the palette entries and the menus of rows.',
   autoStart: true,
   requires: [IHubModel, IUserSettings],
-  optional: [ICommandPalette, ILabShell, ITranslator],
+  optional: [ICommandPalette, ITranslator],
   activate: (
     app: JupyterFrontEnd,
     model: IHubModel,
     settings: IUserSettings,
     palette: ICommandPalette | null,
-    labShell: ILabShell | null,
     translator: ITranslator | null
   ) => {
     const trans = (translator ?? nullTranslator).load('nbfn');
@@ -63,11 +59,6 @@ export const commandsPlugin: JupyterFrontEndPlugin<void> = {
       PALETTE.forEach((command, rank) =>
         palette.addItem({ command, category, rank })
       );
-    }
-    if (labShell) {
-      addShowInNotebook(app, trans);
-    } else {
-      showPanelIfAsked(app);
     }
   }
 };

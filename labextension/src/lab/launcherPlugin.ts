@@ -19,13 +19,16 @@ export const launcherPlugin: JupyterFrontEndPlugin<void> = {
   id: 'nbfn:launcher',
   description: 'Adds cards to the launcher.',
   autoStart: true,
-  requires: [ILauncher],
-  optional: [ITranslator],
+  // Notebook 7 has no launcher.
+  optional: [ILauncher, ITranslator],
   activate: (
     app: JupyterFrontEnd,
-    launcher: ILauncher,
+    launcher: ILauncher | null,
     translator: ITranslator | null
   ) => {
+    if (!launcher) {
+      return;
+    }
     const trans = (translator ?? nullTranslator).load('nbfn');
     const { commands, serviceManager } = app;
     const category = trans.__('nbfn');

@@ -26,14 +26,18 @@ export const runningPlugin: JupyterFrontEndPlugin<void> = {
   id: 'nbfn:running',
   description: 'Lists calls and workers in the panel of running sessions.',
   autoStart: true,
-  requires: [IHubModel, IRunningSessionManagers],
-  optional: [ITranslator],
+  requires: [IHubModel],
+  // The notebook page of Notebook 7 has no panel of running sessions.
+  optional: [IRunningSessionManagers, ITranslator],
   activate: (
     app: JupyterFrontEnd,
     model: IHubModel,
-    managers: IRunningSessionManagers,
+    managers: IRunningSessionManagers | null,
     translator: ITranslator | null
   ) => {
+    if (!managers) {
+      return;
+    }
     const trans = (translator ?? nullTranslator).load('nbfn');
     managers.add(callManager(app, model, trans));
     managers.add(workerManager(app, model, trans));

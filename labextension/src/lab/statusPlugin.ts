@@ -14,14 +14,18 @@ export const statusPlugin: JupyterFrontEndPlugin<void> = {
   id: 'nbfn:status',
   description: 'Shows in the status bar how many calls run.',
   autoStart: true,
-  requires: [IHubModel, IStatusBar],
-  optional: [ITranslator],
+  requires: [IHubModel],
+  // Notebook 7 has no status bar.
+  optional: [IStatusBar, ITranslator],
   activate: (
     app: JupyterFrontEnd,
     model: IHubModel,
-    statusBar: IStatusBar,
+    statusBar: IStatusBar | null,
     translator: ITranslator | null
   ) => {
+    if (!statusBar) {
+      return;
+    }
     const trans = (translator ?? nullTranslator).load('nbfn');
     const item = new StatusItem(
       model,

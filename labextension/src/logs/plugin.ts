@@ -48,6 +48,7 @@ export const logsPlugin: JupyterFrontEndPlugin<void> = {
     const create = (args: ILogArgs): LogWidget => {
       const log = new LogModel(api, filterOf(args));
       const widget = new MainAreaWidget({ content: new LogView(log, trans) });
+      widget.addClass('jp-nbfn-logWidget');
       widget.id = idOf(args);
       widget.title.label = trans.__('Logs: %1', args.name ?? '');
       widget.title.caption = widget.title.label;
