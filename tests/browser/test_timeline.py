@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from .conftest import ARTIFACTS, ROOT, Lab
+from .conftest import ARTIFACTS, ROOT, TOKEN, Lab
 
 LOAD = "%load_ext nbfn"
 #: Failures, inputs of different lengths, and one that is much slower than the others.
@@ -372,3 +372,29 @@ def test_it_is_usable_when_narrow(
     assert sideways <= 1
     assert findings(uneven, timeline) == []
     uneven.screenshot(path=ARTIFACTS / f"timeline-{width}.png")
+
+
+def test_it_opens_below_a_notebook_in_notebook_7(
+    lab: Lab, uneven: Page, newest: Callable[[str], str]
+) -> None:
+    call = newest("uneven")
+    name = uneven.url.partition("/tree/")[2].partition("?")[0]
+    other = uneven.context.new_page()  # not checked for errors: Notebook 7 has some of its own
+    try:
+        other.goto(f"{lab.url}/notebooks/{name}?token={TOKEN}")
+        expect(other.locator("body[data-nbfn-lab]")).to_be_attached()
+        expect(other.locator(".jp-Notebook .jp-CodeCell").first).to_be_visible()
+        # As the buttons of displays do.
+        other.evaluate(
+            """call => document.body.dispatchEvent(new CustomEvent(
+                'nbfn:timeline', { bubbles: true, cancelable: true, detail: { call } }))""",
+            call,
+        )
+        timeline = other.locator(".jp-nbfn-tl")
+        expect(timeline.locator(".jp-nbfn-tl-summary")).to_contain_text("24 inputs on 2 workers")
+        expect(timeline.locator("canvas")).to_be_visible()
+        timeline.get_by_role("button", name="failed attempts").click()
+        expect(timeline.locator(".jp-nbfn-tl-details")).to_contain_text("ValueError: no 4")
+        other.screenshot(path=ARTIFACTS / "timeline-notebook7.png")
+    finally:
+        other.close()

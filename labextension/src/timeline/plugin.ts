@@ -5,7 +5,6 @@ import {
   type JupyterFrontEndPlugin
 } from '@jupyterlab/application';
 import {
-  ICommandPalette,
   MainAreaWidget,
   Notification,
   WidgetTracker
@@ -18,6 +17,8 @@ import {
 } from '@jupyterlab/translation';
 import type { CommandRegistry } from '@lumino/commands';
 import type { ReadonlyPartialJSONObject } from '@lumino/coreutils';
+
+import { SplitPanel, type Widget } from '@lumino/widgets';
 
 import { nbfnIcon } from '../lab/icons';
 import { IHubModel } from '../model/tokens';
@@ -45,12 +46,11 @@ export const timelinePlugin: JupyterFrontEndPlugin<void> = {
   description: 'Shows what workers of nbfn did when.',
   autoStart: true,
   requires: [IHubModel],
-  optional: [INotebookTracker, ICommandPalette, ILayoutRestorer, ITranslator],
+  optional: [INotebookTracker, ILayoutRestorer, ITranslator],
   activate: (
     app: JupyterFrontEnd,
     hub: IHubModel,
     notebooks: INotebookTracker | null,
-    palette: ICommandPalette | null,
     restorer: ILayoutRestorer | null,
     translator: ITranslator | null
   ) => {
@@ -64,8 +64,6 @@ export const timelinePlugin: JupyterFrontEndPlugin<void> = {
         name: widget => widget.id
       });
     }
-    const category = trans.__('nbfn');
-    palette?.addItem({ command: LabCommands.openTimeline, category });
     if (notebooks) {
       addReplay(app.commands, notebooks, trans);
     }
@@ -120,6 +118,9 @@ class Timelines {
       await this.tracker.add(widget);
     }
     this._app.shell.activateById(widget.id);
+    if (isNotebook7(this._app)) {
+      openArea(widget);
+    }
   }
 
   private _create(filter: IFilter): TimelineWidget {
@@ -211,6 +212,17 @@ function textOf(args: ReadonlyPartialJSONObject, name: string): string {
 
 function isNotebook7(app: JupyterFrontEnd): boolean {
   return app.name === 'Jupyter Notebook';
+}
+
+/** Give the area below the notebook a part of the page; Notebook 7 shows only its tabs at first. */
+function openArea(widget: Widget): void {
+  let above: Widget | null = widget.parent;
+  while (above && !(above instanceof SplitPanel)) {
+    above = above.parent;
+  }
+  if (above && widget.node.clientHeight < 100) {
+    above.setRelativeSizes([1, 1]);
+  }
 }
 
 function choicesOf(hub: IHubModel): IChoice[] {
