@@ -177,7 +177,8 @@ def test_a_call_that_blocks_its_cell_shows_its_output_and_its_result_on_return(
     use_theme: Callable[[str], None],
 ) -> None:
     name = "rebind-blocking.ipynb"
-    open_notebook(name, *cells(lab, "wait.remote(3, 'gate-of-blocking')"))
+    wait = WAIT.replace(" --quiet", "").format(root=str(lab.work))
+    open_notebook(name, LOAD, wait, "wait.remote(3, 'gate-of-blocking')")
     run_all()
     expect(page.locator(".jp-nbfn-blocking-root")).to_contain_text("running")
     save(page)

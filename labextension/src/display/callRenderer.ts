@@ -51,8 +51,12 @@ export class CallRenderer extends Panel implements IRenderMime.IRenderer {
 
   /** Show a bundle. Also called when the kernel has updated the output. */
   async renderModel(model: IRenderMime.IMimeModel): Promise<void> {
+    const before = this._shown;
     this._model = model;
     this._shown = shownCall(model.data);
+    if (before?.ended === false && this._shown?.ended) {
+      this._leaveHub(); // the kernel knows the result
+    }
     await this._update();
   }
 
@@ -104,6 +108,7 @@ export class CallRenderer extends Panel implements IRenderMime.IRenderer {
     this._part?.dispose();
     this._part = part;
     this.insertWidget(0, part);
+    part.setHidden(this._view !== null);
   }
 
   private _askHub(): void {
