@@ -201,7 +201,7 @@ export class HubModel extends VDomModel {
   setWarm(functionId: string, value: number): void {
     this._pending.set(functionId, Math.max(0, Math.trunc(value)));
     this._changed();
-    void this._warmSender(functionId).invoke();
+    this._warmSender(functionId).invoke().catch(ignoreDisposal);
   }
 
   /** Copy the settings of the hub to the row of the overview; an event may bring them later. */
@@ -414,4 +414,9 @@ export class HubModel extends VDomModel {
 
 function messageOf(reason: unknown): string {
   return reason instanceof Error ? reason.message : String(reason);
+}
+
+/** A debouncer that is disposed before it sends rejects; its sending itself handles its errors. */
+function ignoreDisposal(): void {
+  return undefined;
 }

@@ -66,7 +66,7 @@ export class WarmChanges implements IDisposable {
     this._pending.set(row.id, value);
     this._remember(row.id, from, value);
     this._changed.emit();
-    void this._sender(row.id).invoke();
+    this._sender(row.id).invoke().catch(ignoreDisposal);
   }
 
   undo(row: IFunctionRow): void {
@@ -77,7 +77,7 @@ export class WarmChanges implements IDisposable {
     this._forget(row.id);
     this._pending.set(row.id, change.from);
     this._changed.emit();
-    void this._sender(row.id).invoke();
+    this._sender(row.id).invoke().catch(ignoreDisposal);
   }
 
   dispose(): void {
@@ -150,4 +150,9 @@ export class WarmChanges implements IDisposable {
   private readonly _senders = new Map<string, Debouncer<void>>();
   private readonly _changed = new Signal<this, void>(this);
   private _isDisposed = false;
+}
+
+/** A debouncer that is disposed before it sends rejects; its sending itself handles its errors. */
+function ignoreDisposal(): void {
+  return undefined;
 }
