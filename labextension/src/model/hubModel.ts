@@ -8,6 +8,7 @@ import { DisposableDelegate, type IDisposable } from '@lumino/disposable';
 import { Debouncer } from '@lumino/polling';
 import { Signal, type ISignal } from '@lumino/signaling';
 
+import { ignoreDisposal } from './debouncer';
 import type { IApi } from './api';
 import { applyChange } from './applyChange';
 import type {
@@ -414,9 +415,4 @@ export class HubModel extends VDomModel {
 
 function messageOf(reason: unknown): string {
   return reason instanceof Error ? reason.message : String(reason);
-}
-
-/** A debouncer that is disposed before it sends rejects; its sending itself handles its errors. */
-function ignoreDisposal(): void {
-  return undefined;
 }

@@ -6,6 +6,7 @@ import { VDomModel } from '@jupyterlab/ui-components';
 import { Debouncer } from '@lumino/polling';
 import type { ISignal } from '@lumino/signaling';
 
+import { ignoreDisposal } from '../model/debouncer';
 import type {
   Connection,
   IAutoscaler,
@@ -81,7 +82,9 @@ export class PanelModel extends VDomModel {
     for (const part of this._parts) {
       part.changed.connect(this._emit, this);
     }
-    this.filter.searchChanged.connect(() => void this._search.invoke());
+    this.filter.searchChanged.connect(() => {
+      this._search.invoke().catch(ignoreDisposal);
+    });
     hub.stateChanged.connect(this._onHub, this);
     this._onHub();
   }

@@ -6,6 +6,7 @@ import type { IDisposable } from '@lumino/disposable';
 import { Debouncer } from '@lumino/polling';
 import { Signal, type ISignal } from '@lumino/signaling';
 
+import { ignoreDisposal } from '../model/debouncer';
 import type {
   IAutoscaler,
   IAutoscalerChange,
@@ -150,9 +151,4 @@ export class WarmChanges implements IDisposable {
   private readonly _senders = new Map<string, Debouncer<void>>();
   private readonly _changed = new Signal<this, void>(this);
   private _isDisposed = false;
-}
-
-/** A debouncer that is disposed before it sends rejects; its sending itself handles its errors. */
-function ignoreDisposal(): void {
-  return undefined;
 }

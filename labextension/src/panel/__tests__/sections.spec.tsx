@@ -75,9 +75,11 @@ describe('the workers', () => {
       { key: 'Delete' }
     );
     await test.settle();
-    expect(screen.getByRole('dialog', { hidden: true }).textContent).toContain(
-      'variables'
-    );
+    const dialog = screen.getByRole('dialog', { hidden: true });
+    expect(dialog.textContent).toContain('variables');
+    fireEvent.click(within(dialog).getByText('Cancel'));
+    await test.settle();
+    expect(test.api.requests).toEqual([]);
   });
 
   it('that do not exist are explained', async () => {
