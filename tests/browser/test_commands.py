@@ -129,7 +129,7 @@ def test_insert_call_import_and_drag_a_row(
     )
     page = open_notebook("insert.ipynb", "1 + 1")
     panel = open_sidebar()
-    row = panel.get_by_role("treeitem", name="volume").first
+    row = panel.locator("[data-function]", has_text="volume")
     expect(row).to_be_visible()
     function = row.get_attribute("data-function")
     activate(page, 0)

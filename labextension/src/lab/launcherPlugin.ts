@@ -8,6 +8,7 @@ import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 import { DisposableSet } from '@lumino/disposable';
 
 import { KERNEL_ARGS } from './commandArgs';
+import { MAGIC } from '../notebook/remoteCell';
 import { CommandIds } from './commandIds';
 import { notebookIcon, remoteNotebookIcon } from './icons';
 
@@ -37,11 +38,11 @@ export const launcherPlugin: JupyterFrontEndPlugin<void> = {
       label: args =>
         args.kernelName === REMOTE_KERNEL
           ? trans.__('Remote Notebook')
-          : trans.__('Notebook with %%remote'),
+          : trans.__('Notebook with %1', MAGIC),
       caption: args =>
         args.kernelName === REMOTE_KERNEL
           ? trans.__('A notebook whose cells run in a session on a worker')
-          : trans.__('A notebook whose %%remote cells run on workers'),
+          : trans.__('A notebook whose %1 cells run on workers', MAGIC),
       icon: args =>
         args.kernelName === REMOTE_KERNEL ? remoteNotebookIcon : notebookIcon,
       execute: args =>

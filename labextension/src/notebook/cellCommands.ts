@@ -11,6 +11,7 @@ import type { IUserSettings } from '../model/userSettings';
 import {
   addMagic,
   hasOtherMagic,
+  MAGIC,
   parseRemoteCell,
   toggleMagic
 } from './remoteCell';
@@ -31,9 +32,10 @@ export function addCellCommands(
   };
   app.commands.addCommand(CommandIds.toggleRemote, {
     describedBy: NO_ARGS,
-    label: trans.__('Toggle %%remote'),
+    label: trans.__('Toggle %1', MAGIC),
     caption: trans.__(
-      'Add %%remote to the active cell, or remove it: the cell then runs on a worker, or in the notebook'
+      'Add %1 to the active cell, or remove it: the cell then runs on a worker, or in the notebook',
+      MAGIC
     ),
     isEnabled,
     isToggled: () => {
@@ -51,7 +53,8 @@ export function addCellCommands(
     describedBy: NO_ARGS,
     label: trans.__('Run Remotely'),
     caption: trans.__(
-      'Run the active cell on a worker; %%remote is added to it if it is not there'
+      'Run the active cell on a worker; %1 is added to it if it is not there',
+      MAGIC
     ),
     icon: runRemotelyIcon,
     isEnabled,

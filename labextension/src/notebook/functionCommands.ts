@@ -24,7 +24,7 @@ import {
 } from './exampleCall';
 import { insertBelow, writableNotebook } from './insertCell';
 import type { OpenNotebooks } from './openNotebooks';
-import { addMagic } from './remoteCell';
+import { addMagic, MAGIC } from './remoteCell';
 
 export interface IFunctionCommandOptions {
   tracker: INotebookTracker;
@@ -78,7 +78,7 @@ export function addFunctionCommands(
   });
   app.commands.addCommand(LabCommands.insertExample, {
     describedBy: NO_ARGS,
-    label: trans.__('Insert Example of %%remote'),
+    label: trans.__('Insert Example of %1', MAGIC),
     caption: trans.__('Insert a cell with a Function and a call of it'),
     isEnabled: hasNotebook,
     execute: () => {

@@ -59,7 +59,9 @@ export const notebookPlugin: JupyterFrontEndPlugin<INotebooks> = {
       if (!row) {
         throw new Error(`There is no Function ${id}.`);
       }
-      return cellCode(toCallable(row, await api.functionDetails(id)));
+      const target = toCallable(row, await api.functionDetails(id));
+      const variable = notebooks.unusedName(target.variable);
+      return cellCode({ ...target, variable });
     });
     return notebooks;
   }
