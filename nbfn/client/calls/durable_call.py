@@ -352,6 +352,8 @@ async def all_or_first_failure(
 ) -> None:
     """Wait until all futures are done; raise the error of the first to fail."""
     __tracebackhide__ = True
+    if not futures:
+        return
     news: Future[int | None] = Future()
     missing = set(range(len(futures)))
 
