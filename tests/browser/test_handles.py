@@ -57,13 +57,15 @@ def test_a_handle_lives_and_its_buttons_work(
     logs.click()
     expect(widget.locator("pre")).to_be_hidden()
     widget.get_by_role("button", name="Cancel").click()
-    cancelled = page.locator(".jp-nbfn-snapshot", has_text="cancelled")
+    cancelled = page.locator(".jp-nbfn-handle-root", has_text="cancelled")
     expect(cancelled).to_be_visible()
+    expect(cancelled.get_by_role("button", name="Retry")).to_be_visible()
+    expect(cancelled.get_by_role("button", name="Cancel")).to_be_hidden()
     done = page.locator(".jp-nbfn-snapshot", has_text="{'loss': 0.25}")
     expect(done).to_contain_text("succeeded")
     expect(done).to_contain_text("kept until")
     expect(done).not_to_contain_text("/")
-    expect(page.locator(".jp-nbfn-handle-root")).to_have_count(1)  # for its Retry button
+    expect(page.locator(".jp-nbfn-handle-root")).to_have_count(2)  # for their Retry buttons
 
     failed = page.locator(".jp-nbfn-handle-root", has_text="FileNotFoundError")
     expect(failed).to_contain_text("failed")
@@ -73,5 +75,6 @@ def test_a_handle_lives_and_its_buttons_work(
     failed.get_by_role("button", name="Retry").click()
     mended = page.locator(".jp-nbfn-snapshot", has_text="'fitted to all of it'")
     expect(mended).to_contain_text("succeeded")
-    expect(page.locator(".jp-nbfn-handle-root")).to_have_count(0)
+    expect(page.locator(".jp-nbfn-handle-root")).to_have_count(1)
+    expect(cancelled).to_be_visible()
     page.screenshot(path=ARTIFACTS / "handle-ended.png")
