@@ -102,6 +102,13 @@ class Lab:
             check=False,
         )
 
+    def forget_everything(self) -> None:
+        """End the hub, and delete what it has stored, so that the panel shows nothing of the tests before."""
+        home = Path(self.environment["NBFN_HOME"])
+        if home.exists():
+            self.stop_hub()
+            shutil.rmtree(home, ignore_errors=True)
+
 
 @pytest.fixture(scope="package")
 def lab() -> Iterator[Lab]:
@@ -218,6 +225,12 @@ def a_browser() -> Iterator[BrowserContext]:
         context.set_default_timeout(PATIENCE)
         yield context
         browser.close()
+
+
+@pytest.fixture(autouse=True)
+def no_hub_of_other_tests(lab: Lab) -> None:
+    """Each test begins without a hub, as after an installation."""
+    lab.forget_everything()
 
 
 @pytest.fixture
