@@ -176,7 +176,10 @@ def test_go_to_cell_opens_the_notebook(
 def test_a_console_on_a_worker_sees_the_running_input(
     open_lab: Callable[[], Page], lab: Lab, sleeper: Any, wait_until: Callable[..., Any]
 ) -> None:
-    [worker] = [w for w in lab.overview()["overview"]["workers"] if w["state"] == "busy"]
+    [worker] = wait_until(
+        lambda: [w for w in lab.overview()["overview"]["workers"] if w["state"] == "busy"],
+        "a worker runs the input",
+    )
     page = open_lab()
     execute(page, "nbfn:open-console", workerId=worker["id"])
     console = page.locator(".jp-CodeConsole")
