@@ -53,24 +53,28 @@ def test_the_panel_tells_classes_schedules_and_endpoints_apart(
     expect(page.locator(".jp-CodeCell").nth(4).locator(".jp-OutputArea")).to_contain_text("ready")
 
     def row(name: str, app: str = "kinds") -> Locator:
-        mine = panel.get_by_role(
-            "treeitem", name=app, exact=True
-        )  # other tests have such names too
-        found = mine.locator(".jp-nbfn-function").filter(
-            has=page.locator(".jp-nbfn-name").get_by_text(name, exact=True)
+        panel.get_by_role("searchbox").fill(f"{app}/{name}")  # only rows in view are drawn
+        found = panel.get_by_role("treeitem").filter(
+            has=page.locator(f'.jp-nbfn-name[title^="{app}/{name} v"]').and_(
+                page.get_by_text(name, exact=True)
+            )
         )
         expect(found).to_be_visible()
         return found
 
-    expect(row("Greeter").locator(".jp-nbfn-kind")).to_have_text("class")
+    def kind(found: Locator) -> Locator:
+        return found.locator(".jp-nbfn-kind")
+
+    expect(kind(row("Greeter"))).to_have_accessible_name("class")
     expect(row("Greeter").get_by_role("spinbutton")).to_have_count(0)
     expect(row("Greeter(word='Ahoy')")).to_contain_text("workers 1")
-    expect(row("plain.with_options(timeout=5)").locator(".jp-nbfn-kind")).to_have_count(0)
+    expect(kind(row("plain.with_options(timeout=5)"))).to_have_accessible_name("function")
     expect(row("tick", "kinds-deployed")).to_contain_text("Called by the hub: every 1 second")
+    expect(kind(row("hello", "kinds-deployed"))).to_have_accessible_name("web endpoint")
     expect(row("hello", "kinds-deployed").get_by_role("link")).to_have_text("Open the endpoint")
     row("tick", "kinds-deployed").scroll_into_view_if_needed()
     page.screenshot(path=ARTIFACTS / "sidebar-kinds.png")
     lab.run_python(
         "import nbfn; c = nbfn.Client.attach(); c.stop_app(c.find_app('kinds-deployed').id)"
     )
-    expect(panel.locator(".jp-nbfn-function").filter(has_text="Called by the hub")).to_have_count(0)
+    expect(panel.get_by_role("treeitem").filter(has_text="Called by the hub")).to_have_count(0)
