@@ -100,7 +100,14 @@ export class CallRenderer extends Panel implements IRenderMime.IRenderer {
     this._setPart(renderer);
     const { trusted, metadata } = model;
     const data = { [type]: model.data[type] ?? '' };
-    await renderer.renderModel(new MimeModel({ data, metadata, trusted }));
+    try {
+      await renderer.renderModel(new MimeModel({ data, metadata, trusted }));
+    } catch (reason) {
+      // A widget that was replaced while it loaded has no layout for its view.
+      if (!renderer.isDisposed) {
+        throw reason;
+      }
+    }
   }
 
   /** Replace what is shown of the bundle. */
