@@ -302,7 +302,8 @@ def _summary(made: Function[..., Any] | Cls) -> registration_summary.Summary:
         info.app,
         info.version,
         info.created,
-        info.warm,
+        # A class with arguments has no pool of its own: the option is that of its instances.
+        (info.pool.min_containers or 0) if info.takes_arguments else info.warm,
         _captures(state.raw, state.snapshot),
         info.signature,
         undefined=tuple(state.snapshot.undefined),
