@@ -27,7 +27,8 @@ def test_changes_come_without_a_request(
 ) -> None:
     lab.run_python(PROGRAM.format(name="before"))
     open_lab()
-    panel = open_sidebar()
+    with page.expect_response(lambda answer: "/nbfn/api/calls?" in answer.url):
+        panel = open_sidebar()  # which fetches the first page of the history once
     expect(panel.get_by_text("before", exact=True).first).to_be_visible()
     asked: list[str] = []
 
