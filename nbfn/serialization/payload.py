@@ -11,6 +11,7 @@ process may also reuse the segment (`nbfn.serialization.shared_memory`).
 from __future__ import annotations
 
 import copy
+import errno
 import functools
 import mmap
 import os
@@ -175,6 +176,10 @@ class Serializer:
                 f"The file {path} with a part of a stored value is missing."
             ) from None
         except OSError as error:
+            if (
+                error.errno != errno.EIO
+            ):  # this process may not open it, which says nothing of the file
+                raise
             raise DataLossError(
                 f"The file {path} with a part of a stored value is damaged: {error}."
             ) from None

@@ -31,7 +31,7 @@ SHOWS = {
     "spawn": [
         *("✓ darts v1", r"darts v1 · ", r"'fc-\w{22}'", r"3\.14\d+", "2,000,000 thrown, pi is about 3.14"),
         *(r"\[3\.128, 3\.14844\]", "image/png", r"failed: Fraction\(355, 0\)", "1 input run again"),
-        *(r"\['355/113', 'no darts, no answer', '71/20'\]", "This call of 'darts' was cancelled", "terminated"),
+        *(r"\['355/113', 'no darts, no answer', '71/20'\]", "This call of 'darts' was cancelled", r"spawn +cancelled"),
     ],
     "generators": [
         *("✓ mandelbrot v1", "image/png", "the first row was here after"),
@@ -190,7 +190,7 @@ def test_nbconvert_makes_a_page_that_reads_well(
     page = made.with_suffix(".html").read_text("utf-8")
     visible = re.sub(r"<(script|style).*?</\1>|<[^>]+>", "", page, flags=re.S)
     assert re.search(r"✓\s+darts\(throws: int, seed: int = 0\)", visible)  # the card
-    assert re.search(r"✓\s+darts v\d+ · done ", visible)  # the handle, as it ended
+    assert re.search(r"✓\s+darts v\d+ · succeeded ", visible)  # the handle, as it ended
     assert "2,000,000 thrown, pi is about 3.14" in visible
     assert 'src="data:image/png;base64,' in page
     assert "was cancelled" in visible

@@ -255,7 +255,7 @@ def test_options_values_and_names_complete(one_kernel: Run) -> None:
     assert "'%%remote'" in magics.result
     for option in ("--app", "--bg", "--warm", "--take-over", "--no-run"):
         assert repr(option) in dashes.result
-    assert more.result == "['--no-run']"
+    assert more.result == "['--no-run', '--notify']"
     assert nbfn_too.result == "['--dry-run']"
     assert "'abs'" in below.result
 
