@@ -51,9 +51,8 @@ def uneven(
     lab: Lab, open_notebook: Callable[..., Page], run_all: Callable[[], None], request: Any
 ) -> Page:
     """A notebook whose map has ended."""
-    page = open_notebook(
-        f"{request.node.name}.ipynb", LOAD, UNEVEN.format(app=request.node.name[:40]), MAP, "'done'"
-    )
+    name = re.sub(r"\W+", "-", request.node.name).strip("-")
+    page = open_notebook(f"{name}.ipynb", LOAD, UNEVEN.format(app=name[:40]), MAP, "'done'")
     run_all()
     expect(page.locator(".jp-Notebook .jp-OutputArea-output").last).to_have_text("'done'")
     return page

@@ -234,8 +234,8 @@ def test_interrupts_reach_what_the_session_waits_for(
         shared.manager.interrupt_kernel()
     ended = shared.end(request)
     assert ended.status == "error"
-    running = {row.id[:9]: row.status for row in Client.attach(start=False).overview().calls}
-    assert running[call] == ("running" if times == 2 else "terminated")
+    running = {row.id[:9]: row.state for row in Client.attach(start=False).overview().calls}
+    assert running[call] == ("running" if times == 2 else "cancelled")
     Path(path).touch()
     if times == 2:
         shared.run(f"kept = %fn attach {call}")
@@ -297,7 +297,7 @@ def test_a_session_that_ends_cancels_what_it_waits_for(plain: Kernel, tmp_path: 
     client.cancel_call(session.id, end_session=True)
     assert "SessionEnded" in plain.end(request).error
     ended = calls_named("wait_for")
-    wait_until(lambda: ended() == ["terminated"])
+    wait_until(lambda: ended() == ["cancelled"])
 
 
 def calls_named(name: str) -> Callable[[], list[str]]:
@@ -305,7 +305,7 @@ def calls_named(name: str) -> Callable[[], list[str]]:
 
     def states() -> list[str]:
         rows = Client.attach(start=False).overview().calls
-        return [row.status for row in rows if row.function == name]
+        return [row.state for row in rows if row.function == name]
 
     return states
 

@@ -169,11 +169,11 @@ def test_values_that_are_kept_leave_mappings_for_others(tmp_path: Path) -> None:
         tmp_path,
         """
 import os, pathlib
-from nbfn.serialization import memory_map
+from nbfn.serialization import shared_memory
 file = pathlib.Path("segment")
-file.write_bytes(os.urandom(memory_map.MAP_MIN))
-many = memory_map.MOST_MAPPED + 50
-loaded = [memory_map.load_private(file, memory_map.MAP_MIN, shared=False) for _ in range(many)]
+file.write_bytes(os.urandom(shared_memory.MAP_MIN))
+many = shared_memory.MOST_MAPPED + 50
+loaded = [shared_memory.load_private(file, shared_memory.MAP_MIN, shared=False) for _ in range(many)]
 assert loaded[-1][:] == loaded[0][:] == file.read_bytes()
 print(len(open("/proc/self/maps").readlines()))
 """,
