@@ -138,6 +138,8 @@ class HubState:
         #: Touched pools: since their last dispatch, and since their last resize.
         self.to_dispatch: dict[Pool, None] = {}
         self.to_resize: dict[Pool, None] = {}
+        #: What workers ran since the end of the last turn, as arguments of `spans.add_results`.
+        self.to_record: list[tuple[Any, ...]] = []
         #: number of a `RetryWanted` -> the client that made the map, and who asked: client and request.
         self.asked_retries: dict[int, tuple[str, str, int]] = {}
         self.durable_inputs = 0  # unfinished inputs of durable calls

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nbfn.hub.scheduler import completion, input_retry, nested_calls, spans
+from nbfn.hub.scheduler import completion, input_retry, nested_calls
 from nbfn.hub.scheduler.effects import Discard
 from nbfn.hub.scheduler.events import InputsNotSent
 from nbfn.hub.scheduler.hub_state import HubState
@@ -55,7 +55,7 @@ def results_arrived(t: HubState, sender: str, message: m.Results) -> None:
     if count:
         pool.measured(spent / count, size / count)
     one_call = len(ended) == 1 and count == len(items)
-    spans.add_results(t, worker, message, items, (spent, count, one_call))
+    t.to_record.append((worker, message, items, (spent, count, one_call)))
     worker.last_progress = pool.last_progress = t.now
     worker.served = True
     if pool.load_failures and worker.bound_at > pool.failed_at:

@@ -31,6 +31,7 @@ from nbfn.hub.scheduler import (
     results,
     save_failures,
     secret_store,
+    spans,
     spawn_limits,
     web_endpoints,
     worker_lifecycle,
@@ -167,12 +168,16 @@ class StateMachine:
         return t.take_effects()
 
     def scale_pools(self) -> list[Effect]:
-        """Resize the touched pools, and provision workers for them.
+        """Resize the touched pools, provision workers for them, and add what workers ran to the timeline.
 
         Returns:
             The effects to carry out, in order.
         """
         t = self.hub_state
+        if t.to_record:  # after the results were sent, which somebody waits for
+            for ran in t.to_record:
+                spans.add_results(t, *ran)
+            t.to_record.clear()
         while t.to_resize or t.supply_due:
             t.overview_changed = True
             while t.to_resize:
