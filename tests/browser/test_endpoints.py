@@ -98,8 +98,14 @@ TRY = """async there => {
 }"""
 
 
+@pytest.fixture(autouse=True)
+def no_hub_of_other_tests() -> None:
+    """The endpoints that `urls` deploys are there for all tests of this file."""
+
+
 @pytest.fixture(scope="module")
 def urls(lab: Lab) -> Any:
+    lab.forget_everything()
     return json.loads(lab.run_python(DEPLOY).stdout.splitlines()[-1])
 
 
