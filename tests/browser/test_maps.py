@@ -65,7 +65,7 @@ def test_failures_are_looked_into_and_run_again(
     use_theme: Callable[[str], None],
     wait_until: Callable[..., Any],
 ) -> None:
-    gate, allowed = lab.work / "gate", lab.work / "allowed"
+    gate, allowed = lab.work / "gate-of-failures", lab.work / "allowed-of-failures"
     page = open_notebook(
         "failures.ipynb",
         LOAD,
