@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 
@@ -18,8 +19,28 @@ from nbfn.protocol.call_states import InputCounts
 from nbfn.protocol.messages import Output, Payload
 
 
+class _Result:
+    """Base class of the results: names the query, and who waits for its answer."""
+
+    __slots__ = ()
+
+    wanted: Any  # the query; each result declares its type
+
+    @property
+    def client(self) -> str:
+        """The client that sent the query."""
+        client: str = self.wanted.client
+        return client
+
+    @property
+    def request(self) -> int:
+        """The number of the request."""
+        request: int = self.wanted.request
+        return request
+
+
 @dataclass(frozen=True, slots=True)
-class StoredCall:
+class StoredCall(_Result):
     """A durable call as it is on disk; the answer to a `LoadCall`."""
 
     wanted: LoadCall
@@ -36,19 +57,9 @@ class StoredCall:
     created: float = 0.0
     kept_until: float = 0.0
 
-    @property
-    def client(self) -> str:
-        """The client that sent the query."""
-        return self.wanted.client
-
-    @property
-    def request(self) -> int:
-        """The number of the request."""
-        return self.wanted.request
-
 
 @dataclass(frozen=True, slots=True)
-class StoredInput:
+class StoredInput(_Result):
     """The arguments of an input; the answer to a `LoadInput`."""
 
     wanted: LoadInput
@@ -56,16 +67,6 @@ class StoredInput:
     version: int = 0
     method: str = ""
     payload: Payload | None = None
-
-    @property
-    def client(self) -> str:
-        """The client that sent the query."""
-        return self.wanted.client
-
-    @property
-    def request(self) -> int:
-        """The number of the request."""
-        return self.wanted.request
 
 
 class StoredRelative(msgspec.Struct, frozen=True):
@@ -82,21 +83,11 @@ class StoredRelative(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
-class StoredGraph:
+class StoredGraph(_Result):
     """The stored part of a call graph; the answer to a `LoadGraph`."""
 
     wanted: LoadGraph
     relatives: Sequence[StoredRelative]
-
-    @property
-    def client(self) -> str:
-        """The client that sent the query."""
-        return self.wanted.client
-
-    @property
-    def request(self) -> int:
-        """The number of the request."""
-        return self.wanted.request
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,26 +107,16 @@ class StoredCallRow:
 
 
 @dataclass(frozen=True, slots=True)
-class StoredHistory:
+class StoredHistory(_Result):
     """Stored calls; the answer to a `LoadHistory`. ``last`` is where the next page begins."""
 
     wanted: LoadHistory
     calls: Sequence[StoredCallRow]
     last: tuple[float, str] | None = None
 
-    @property
-    def client(self) -> str:
-        """The client that sent the query."""
-        return self.wanted.client
-
-    @property
-    def request(self) -> int:
-        """The number of the request."""
-        return self.wanted.request
-
 
 @dataclass(frozen=True, slots=True)
-class StoredInputRows:
+class StoredInputRows(_Result):
     """Outcomes of a durable call; the answer to a `LoadInputRows`.
 
     ``call`` is None if there is no such call, or if it has not ended. ``next`` is the first index of the next page.
@@ -147,16 +128,6 @@ class StoredInputRows:
     next: int | None = None
     kept_until: float | None = None
     expired: bool = False
-
-    @property
-    def client(self) -> str:
-        """The client that sent the query."""
-        return self.wanted.client
-
-    @property
-    def request(self) -> int:
-        """The number of the request."""
-        return self.wanted.request
 
 
 #: An answer of the store to a client's query.
