@@ -73,10 +73,10 @@ function addRowCommands(
       }
       const { value } = await InputDialog.getNumber({
         title: trans.__('Warm workers of %1', row.name),
-        value: model.warm(row)
+        value: row.min_containers
       });
       if (value !== null && Number.isInteger(value) && value >= 0) {
-        model.setWarm(row.id, value);
+        await model.setWarm(row.id, value);
       }
     }
   });

@@ -5,40 +5,21 @@
  */
 import { VDomModel } from '@jupyterlab/ui-components';
 import { DisposableDelegate, type IDisposable } from '@lumino/disposable';
-import { Debouncer } from '@lumino/polling';
 import { Signal, type ISignal } from '@lumino/signaling';
 
-import { ignoreDisposal } from './debouncer';
 import type { IApi } from './api';
 import { applyChange } from './applyChange';
+import { messageOf, Problems } from './problems';
 import type {
   Connection,
   IAutoscaler,
-  ICallRow,
-  IFunctionRow,
   IOverview,
   IOverviewChange,
   IOverviewReply
 } from './schema';
 
-/** Milliseconds after the last click until the number of warm workers is sent. */
-export const DEBOUNCE = 350;
 /** Milliseconds without an event after which the overview is fetched; the server sends one every four seconds. */
 export const SILENCE = 10_000;
-
-const ENDED = new Set(['succeeded', 'failed', 'cancelled']);
-
-/** An error; `subject` is the id of a row, or 'hub'. */
-export interface IProblem {
-  subject: string;
-  message: string;
-}
-
-/** An App and its Functions. */
-export interface IAppGroup {
-  app: string;
-  functions: IFunctionRow[];
-}
 
 /** Emits `stateChanged` when any property may have changed. */
 export class HubModel extends VDomModel {
@@ -46,6 +27,9 @@ export class HubModel extends VDomModel {
     super();
     this._api = api;
   }
+
+  /** Errors of actions, of all views; it has a signal of its own. */
+  readonly problems = new Problems();
 
   /** null until the first response. */
   get connection(): Connection | null {
@@ -94,52 +78,6 @@ export class HubModel extends VDomModel {
 
   get isStarting(): boolean {
     return this._starting;
-  }
-
-  /** The error of a row, or of 'hub'; null if there is none. */
-  problem(subject: string): IProblem | null {
-    return this._problems.find(problem => problem.subject === subject) ?? null;
-  }
-
-  /** Errors whose row is not shown. */
-  get unattachedProblems(): IProblem[] {
-    const shown = new Set([
-      ...(this._overview?.functions ?? []).map(row => row.id),
-      ...this.runningCalls.map(call => call.id)
-    ]);
-    return this._problems.filter(problem => !shown.has(problem.subject));
-  }
-
-  /** Apps and their Functions, both sorted by name. */
-  get apps(): IAppGroup[] {
-    const groups = new Map<string, IFunctionRow[]>();
-    for (const row of this._overview?.functions ?? []) {
-      groups.set(row.app, [...(groups.get(row.app) ?? []), row]);
-    }
-    return [...groups.entries()]
-      .sort(([a], [b]) => a.localeCompare(b))
-      .map(([app, functions]) => ({
-        app,
-        functions: functions.sort((a, b) => a.name.localeCompare(b.name))
-      }));
-  }
-
-  /** Unfinished calls, the newest first. */
-  get runningCalls(): ICallRow[] {
-    return (this._overview?.calls ?? [])
-      .filter(
-        call => !['succeeded', 'failed', 'cancelled'].includes(call.state)
-      )
-      .sort((a, b) => b.started - a.started);
-  }
-
-  /** The number of warm workers to show: the user's until the hub has responded. */
-  warm(row: IFunctionRow): number {
-    return this._pending.get(row.id) ?? row.min_containers;
-  }
-
-  isCancelling(callId: string): boolean {
-    return this._cancelling.has(callId);
   }
 
   /** Whether a visible view shows the model; otherwise nothing is fetched. */
@@ -198,11 +136,15 @@ export class HubModel extends VDomModel {
     return this._fetching;
   }
 
-  /** Show a number of warm workers at once, and send it after the last click. */
-  setWarm(functionId: string, value: number): void {
-    this._pending.set(functionId, Math.max(0, Math.trunc(value)));
-    this._changed();
-    this._warmSender(functionId).invoke().catch(ignoreDisposal);
+  /** Set the number of warm workers of a Function; an error is reported at its row. */
+  async setWarm(functionId: string, value: number): Promise<void> {
+    await this._try(functionId, async () => {
+      const change = { min_containers: value };
+      this.applyAutoscaler(
+        functionId,
+        await this._api.setAutoscaler(functionId, change)
+      );
+    });
   }
 
   /** Copy the settings of the hub to the row of the overview; an event may bring them later. */
@@ -218,45 +160,22 @@ export class HubModel extends VDomModel {
     }
   }
 
+  /** Cancel a call; an error is reported at its row. */
   async cancel(callId: string): Promise<void> {
-    this._cancelling.add(callId);
-    this._changed();
-    try {
-      await this._api.cancelCall(callId);
-      this.dismiss(callId);
-    } catch (reason) {
-      this._cancelling.delete(callId);
-      this._report(callId, reason);
-    }
+    await this._try(callId, () => this._api.cancelCall(callId));
   }
 
   async startHub(): Promise<void> {
     this._starting = true;
     this._changed();
-    try {
-      await this._api.startHub();
-      this.dismiss('hub');
-    } catch (reason) {
-      this._report('hub', reason);
-    }
+    await this._try('hub', () => this._api.startHub());
     this._starting = false;
     await this.refresh();
-  }
-
-  /** Remove the error of a row. */
-  dismiss(subject: string): void {
-    this._problems = this._problems.filter(
-      problem => problem.subject !== subject
-    );
-    this._changed();
   }
 
   override dispose(): void {
     if (this.isDisposed) {
       return;
-    }
-    for (const sender of this._warmSenders.values()) {
-      sender.dispose();
     }
     super.dispose();
     this._disposed.emit();
@@ -293,7 +212,6 @@ export class HubModel extends VDomModel {
     this._heardAt = performance.now();
     if (reply.overview) {
       this._overview = reply.overview;
-      this._dropFinished(reply.overview);
     }
   }
 
@@ -321,7 +239,6 @@ export class HubModel extends VDomModel {
       this._overview = applyChange(known, change);
     }
     if (isNews) {
-      this._dropFinished(this._overview ?? known);
       this._changed();
     }
   }
@@ -332,59 +249,16 @@ export class HubModel extends VDomModel {
     this._message = change.message;
   }
 
-  /** Drop the state of finished calls. */
-  private _dropFinished(overview: IOverview): void {
-    if (this._cancelling.size === 0) {
-      return;
-    }
-    const calls = overview.calls.filter(call => !ENDED.has(call.state));
-    const ids = new Set(calls.map(call => call.id));
-    for (const id of this._cancelling) {
-      if (!ids.has(id)) {
-        this._cancelling.delete(id);
-      }
-    }
-  }
-
-  /** The debouncer that sends the number of warm workers of a Function. */
-  private _warmSender(functionId: string): Debouncer<void> {
-    const known = this._warmSenders.get(functionId);
-    if (known) {
-      return known;
-    }
-    const made = new Debouncer(() => this._sendWarm(functionId), DEBOUNCE);
-    this._warmSenders.set(functionId, made);
-    return made;
-  }
-
-  private async _sendWarm(functionId: string): Promise<void> {
-    const pending = this._pending.get(functionId);
-    if (pending === undefined) {
-      return;
-    }
+  private async _try(
+    subject: string,
+    action: () => Promise<void>
+  ): Promise<void> {
     try {
-      const change = { min_containers: pending };
-      this.applyAutoscaler(
-        functionId,
-        await this._api.setAutoscaler(functionId, change)
-      );
-      this.dismiss(functionId);
+      await action();
+      this.problems.dismiss(subject);
     } catch (reason) {
-      this._report(functionId, reason);
+      this.problems.report(subject, reason);
     }
-    // A click during the request has stored a newer number, which is sent later.
-    if (this._pending.get(functionId) === pending) {
-      this._pending.delete(functionId);
-    }
-    this._changed();
-  }
-
-  private _report(subject: string, reason: unknown): void {
-    const others = this._problems.filter(
-      problem => problem.subject !== subject
-    );
-    this._problems = [...others, { subject, message: messageOf(reason) }];
-    this._changed();
   }
 
   private _changed(): void {
@@ -396,9 +270,6 @@ export class HubModel extends VDomModel {
   private readonly _api: IApi;
   private readonly _disposed = new Signal<this, void>(this);
   private _observers = 0;
-  private readonly _pending = new Map<string, number>();
-  private readonly _warmSenders = new Map<string, Debouncer<void>>();
-  private readonly _cancelling = new Set<string>();
   private _connection: Connection | null = null;
   private _message = '';
   private _overview: IOverview | null = null;
@@ -407,12 +278,7 @@ export class HubModel extends VDomModel {
   private _nextCheck: Date | null = null;
   private _paused = false;
   private _early: IOverviewChange[] = [];
-  private _problems: IProblem[] = [];
   private _starting = false;
   private _fetching: Promise<void> | null = null;
   private _requestedRefreshes = 0;
-}
-
-function messageOf(reason: unknown): string {
-  return reason instanceof Error ? reason.message : String(reason);
 }

@@ -9,7 +9,7 @@ import type {
   IAutoscalerChange,
   IFunctionRow
 } from '../model/schema';
-import { messageOf } from './problems';
+import { messageOf } from '../model/problems';
 import { fieldOf } from './requests';
 
 type Setting = keyof IAutoscaler;

@@ -11,7 +11,7 @@ import type {
   IFunctionDetails
 } from '../model/schema';
 import { formArguments, initialValue, type FieldValue } from './formArguments';
-import { messageOf } from './problems';
+import { messageOf } from '../model/problems';
 import { fieldOf } from './requests';
 import { isOver } from './states';
 

@@ -2,7 +2,7 @@
 import { Signal, type ISignal } from '@lumino/signaling';
 
 import type { ICallRow, ICallsPage, ICallsQuery } from '../model/schema';
-import { messageOf } from './problems';
+import { messageOf } from '../model/problems';
 
 /** Calls in one page. */
 export const PAGE = 50;

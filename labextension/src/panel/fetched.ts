@@ -1,7 +1,7 @@
 /** What a row has fetched beyond its columns, such as the errors of a call; one value for each id. */
 import { Signal, type ISignal } from '@lumino/signaling';
 
-import { messageOf } from './problems';
+import { messageOf } from '../model/problems';
 
 export interface IFetched<T> {
   /** null until the first response. */

@@ -23,7 +23,7 @@ import { CallForm } from './callForm';
 import { CallHistory } from './callHistory';
 import { Fetched } from './fetched';
 import { Filter } from './filter';
-import { Problems } from './problems';
+import type { Problems } from '../model/problems';
 import type { IPanelApi } from './requests';
 import { isOver } from './states';
 import { WarmChanges } from './warmChanges';
@@ -50,9 +50,8 @@ export interface IHubData {
   readonly retryAt: Date | null;
   readonly stateChanged: ISignal<unknown, unknown>;
   refresh(): Promise<void>;
-  /** An error of an action that another view has started. */
-  problem(subject: string): { message: string } | null;
-  dismiss(subject: string): void;
+  /** Errors of actions, whichever view has started them. */
+  readonly problems: Problems;
   /** Take the settings that the hub has responded with. */
   applyAutoscaler(functionId: string, settings: IAutoscaler): void;
 }
@@ -90,7 +89,6 @@ export class PanelModel extends VDomModel {
   }
 
   readonly filter = new Filter();
-  readonly problems = new Problems();
   readonly warm: WarmChanges;
   readonly history: CallHistory;
   readonly details: Fetched<ICallDetails>;
@@ -236,24 +234,24 @@ export class PanelModel extends VDomModel {
     return succeeded;
   }
 
-  /** The error of a row or of 'hub', whichever view has started the action. */
+  /** Errors of actions, whichever view has started them. */
+  get problems(): Problems {
+    return this.hub.problems;
+  }
+
+  /** The error of a row or of 'hub'; null if there is none. */
   problem(subject: string): string | null {
-    return (
-      this.problems.of(subject) ?? this.hub.problem(subject)?.message ?? null
-    );
+    return this.problems.of(subject);
   }
 
   dismiss(subject: string): void {
     this.problems.dismiss(subject);
-    this.hub.dismiss(subject);
   }
 
   /** Errors whose row is gone; the header shows them. */
   get unattachedProblems(): readonly string[] {
-    return [...this.problems.subjects, HUB].filter(
-      (subject, at, all) =>
-        all.indexOf(subject) === at &&
-        this.problem(subject) !== null &&
+    return this.problems.subjects.filter(
+      subject =>
         this.function(subject) === null &&
         this.call(subject) === null &&
         !this.workers.some(row => row.id === subject)
@@ -273,6 +271,7 @@ export class PanelModel extends VDomModel {
       return;
     }
     this.hub.stateChanged.disconnect(this._onHub, this);
+    this.problems.changed.disconnect(this._emit, this);
     for (const form of this._forms.values()) {
       form.dispose();
     }

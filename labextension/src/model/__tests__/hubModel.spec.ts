@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
-import { DEBOUNCE, HubModel, SILENCE } from '../hubModel';
+import { HubModel, SILENCE } from '../hubModel';
 import { EMBED_CALL, FakeApi, SQUARE } from './fake';
 
 let api: FakeApi;
@@ -19,29 +19,21 @@ afterEach(() => {
 });
 
 function square() {
-  const row = model.apps
-    .flatMap(group => group.functions)
-    .find(each => each.id === SQUARE);
+  const row = model.overview?.functions.find(each => each.id === SQUARE);
   if (!row) {
     throw new Error('no square');
   }
   return row;
 }
 
+/** The ids of unfinished calls. */
+function unfinished() {
+  return model.overview?.calls
+    .filter(call => !['succeeded', 'failed', 'cancelled'].includes(call.state))
+    .map(call => call.id);
+}
+
 describe('the overview', () => {
-  it('is grouped by app, apps and functions by name', () => {
-    expect(
-      model.apps.map(group => [group.app, group.functions.map(row => row.name)])
-    ).toEqual([
-      ['churn', ['embed']],
-      ['notebook', ['square']]
-    ]);
-  });
-
-  it('lists only calls that are not over', () => {
-    expect(model.runningCalls.map(call => call.id)).toEqual([EMBED_CALL]);
-  });
-
   it('stays, stale and with its time, when the server is gone', async () => {
     const fetchedAt = model.fetchedAt;
     const { now } = model;
@@ -53,7 +45,7 @@ describe('the overview', () => {
     expect(model.message).toBe('The Jupyter server does not respond.');
     expect(model.isStale).toBe(true);
     expect(model.fetchedAt).toEqual(fetchedAt);
-    expect(model.apps).toHaveLength(2);
+    expect(model.overview?.functions).toHaveLength(2);
   });
 
   it('is fetched once more, not in parallel, for events during a fetch', async () => {
@@ -112,7 +104,7 @@ describe('events', () => {
     const fetching = model.refresh();
     model.receive(api.change({ gone: [EMBED_CALL] }));
     await fetching;
-    expect(model.runningCalls).toEqual([]);
+    expect(unfinished()).toEqual([]);
     expect(model.overview?.revision).toBe(api.overviewOf.revision + 1);
   });
 
@@ -164,7 +156,7 @@ describe('events', () => {
     const message = 'nbfn is not running.';
     model.receive(api.change({ connection: 'absent', message, hub: null }));
     expect(model.isStale).toBe(true);
-    expect(model.apps).toHaveLength(2);
+    expect(model.overview?.functions).toHaveLength(2);
     vi.advanceTimersByTime(5000);
     expect(model.now).toBe(now);
     expect(model.fetchedAt).toEqual(new Date(now * 1000));
@@ -172,64 +164,37 @@ describe('events', () => {
 });
 
 describe('the warm number', () => {
-  it('shows at once and is sent once, when the clicks have stopped', async () => {
+  it('is that of the response, without a request', async () => {
     api.fetches = 0;
-    model.setWarm(SQUARE, 2);
-    model.setWarm(SQUARE, 3);
-    expect(model.warm(square())).toBe(3);
-    expect(api.warm).toEqual([]);
-    await vi.advanceTimersByTimeAsync(DEBOUNCE);
+    await model.setWarm(SQUARE, 3);
     expect(api.warm).toEqual([[SQUARE, 3]]);
-    expect(model.warm(square())).toBe(3);
     expect(square().min_containers).toBe(3);
     expect(api.fetches).toBe(0); // the answer has the settings
   });
 
-  it('goes back to the old value, with the reason, when refused', async () => {
+  it('stays the old one, with the reason, when refused', async () => {
     api.refusal = 'min_containers 9 is above max_containers 8.';
-    model.setWarm(SQUARE, 9);
-    await vi.advanceTimersByTimeAsync(DEBOUNCE);
-    expect(model.warm(square())).toBe(1);
-    expect(model.problem(SQUARE)?.message).toBe(api.refusal);
-    model.dismiss(SQUARE);
-    expect(model.problem(SQUARE)).toBeNull();
-  });
-
-  it('keeps a click that was made while the last one was under way', async () => {
-    model.setWarm(SQUARE, 2);
-    await vi.advanceTimersByTimeAsync(DEBOUNCE - 1);
-    const sending = vi.advanceTimersByTimeAsync(1);
-    model.setWarm(SQUARE, 5);
-    await sending;
-    expect(model.warm(square())).toBe(5);
-    await vi.advanceTimersByTimeAsync(DEBOUNCE);
-    expect(square().min_containers).toBe(5);
-  });
-
-  it('is never below nothing', () => {
-    model.setWarm(SQUARE, -1);
-    expect(model.warm(square())).toBe(0);
+    await model.setWarm(SQUARE, 9);
+    expect(square().min_containers).toBe(1);
+    expect(model.problems.of(SQUARE)).toBe(api.refusal);
+    model.problems.dismiss(SQUARE);
+    expect(model.problems.of(SQUARE)).toBeNull();
   });
 });
 
 describe('a call', () => {
   it('can be cancelled', async () => {
-    const cancelling = model.cancel(EMBED_CALL);
-    expect(model.isCancelling(EMBED_CALL)).toBe(true);
-    await cancelling;
+    await model.cancel(EMBED_CALL);
     expect(api.cancelled).toEqual([EMBED_CALL]);
-    expect(model.isCancelling(EMBED_CALL)).toBe(true); // until the hub says that it has ended
     const calls = [{ id: EMBED_CALL, state: 'cancelled' as const }];
     model.receive(api.change({ calls }));
-    expect(model.runningCalls).toEqual([]);
-    expect(model.isCancelling(EMBED_CALL)).toBe(false);
+    expect(unfinished()).toEqual([]);
   });
 
   it('that cannot be cancelled says why', async () => {
     api.refusal = 'The hub is busy.';
     await model.cancel(EMBED_CALL);
-    expect(model.isCancelling(EMBED_CALL)).toBe(false);
-    expect(model.problem(EMBED_CALL)?.message).toBe('The hub is busy.');
+    expect(model.problems.of(EMBED_CALL)).toBe('The hub is busy.');
   });
 });
 
@@ -254,8 +219,6 @@ describe('the hub', () => {
     api.refusal = 'Disk full.';
     await model.startHub();
     expect(model.isStarting).toBe(false);
-    expect(model.unattachedProblems).toEqual([
-      { subject: 'hub', message: 'Disk full.' }
-    ]);
+    expect(model.problems.of('hub')).toBe('Disk full.');
   });
 });

@@ -1,6 +1,7 @@
 /** A hub and a server in memory. */
 import { Signal } from '@lumino/signaling';
 
+import { Problems } from '../../model/problems';
 import type {
   Connection,
   IAutoscaler,
@@ -191,18 +192,12 @@ export class FakeHub implements IHubData {
     this.stateChanged.emit();
   }
 
+  readonly problems = new Problems();
+
   refresh(): Promise<void> {
     this.refreshes += 1;
     this.tell();
     return Promise.resolve();
-  }
-
-  problem(): null {
-    return null;
-  }
-
-  dismiss(): void {
-    // nothing is wrong
   }
 
   applyAutoscaler(functionId: string, settings: IAutoscaler): void {
