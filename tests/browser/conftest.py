@@ -102,6 +102,17 @@ class Lab:
             check=False,
         )
 
+    def end_kernels(self) -> None:
+        """End all sessions of notebooks with their kernels."""
+        for session in self.request("GET", "api/sessions"):
+            self.request("DELETE", f"api/sessions/{session['id']}")
+
+    def open_again(self, page: Page, name: str) -> None:
+        """Open a notebook in a page that knows nothing; its kernel may be busy."""
+        page.goto(f"{self.url}/lab/tree/{name}?token={TOKEN}&reset")
+        page.wait_for_function("() => window.jupyterapp !== undefined")
+        page.wait_for_function("() => jupyterapp.shell.currentWidget?.context?.isReady === true")
+
     def forget_everything(self) -> None:
         """End the hub, and delete what it has stored, so that the panel shows nothing of the tests before."""
         home = Path(self.environment["NBFN_HOME"])
@@ -248,8 +259,7 @@ def page(lab: Lab, browser_context: BrowserContext, request: Any) -> Iterator[Pa
         page.screenshot(path=ARTIFACTS / f"{request.node.name}.png")
     finally:
         page.close()
-        for session in lab.request("GET", "api/sessions"):
-            lab.request("DELETE", f"api/sessions/{session['id']}")
+        lab.end_kernels()
     assert errors == []
 
 

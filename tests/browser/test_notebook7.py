@@ -54,5 +54,4 @@ def test_panel_marks_and_logs(
     log.get_by_role("searchbox").fill("nothing of this")
     expect(log).to_contain_text("No line matches the filters.")
     page.close()
-    for session in lab.request("GET", "api/sessions"):
-        lab.request("DELETE", f"api/sessions/{session['id']}")
+    lab.end_kernels()

@@ -35,13 +35,6 @@ def save(page: Page) -> None:
     page.evaluate("async () => { await jupyterapp.commands.execute('docmanager:save') }")
 
 
-def open_again(lab: Any, page: Page, name: str) -> None:
-    """Open the notebook in a page that knows nothing; its kernel may be busy."""
-    page.goto(f"{lab.url}/lab/tree/{name}?token={TOKEN}&reset")
-    page.wait_for_function("() => window.jupyterapp !== undefined")
-    page.wait_for_function("() => jupyterapp.shell.currentWidget?.context?.isReady === true")
-
-
 def display(page: Page, number: int = 0) -> Locator:
     return page.locator(".jp-nbfn-display").nth(number)
 
@@ -54,7 +47,7 @@ def test_a_spawned_call_is_live_again_after_a_reload_with_its_kernel(
     run_all()
     expect(page.locator(".jp-nbfn-handle-root")).to_contain_text("running")
     save(page)
-    open_again(lab, page, name)
+    lab.open_again(page, name)
     widget = display(page).locator(".jp-nbfn-handle-root")
     expect(widget).to_contain_text("running")
     widget.get_by_role("button", name="Logs").click()
@@ -63,11 +56,6 @@ def test_a_spawned_call_is_live_again_after_a_reload_with_its_kernel(
     (lab.work / "gate-of-spawn").touch()
     expect(page.locator(".jp-nbfn-snapshot")).to_contain_text("30")
     expect(page.locator(".jp-nbfn-handle-root")).to_have_count(0)
-
-
-def end_kernels(lab: Any) -> None:
-    for session in lab.request("GET", "api/sessions"):
-        lab.request("DELETE", f"api/sessions/{session['id']}")
 
 
 def from_hub(page: Page, number: int = 0) -> Locator:
@@ -89,8 +77,8 @@ def test_a_spawned_call_is_drawn_from_the_hub_when_its_kernel_is_gone(
     expect(page.locator(".jp-nbfn-handle-root")).to_have_count(3)
     expect(page.locator(".jp-nbfn-handle-root").nth(2)).to_contain_text("running")
     save(page)
-    end_kernels(lab)
-    open_again(lab, page, name)
+    lab.end_kernels()
+    lab.open_again(page, name)
     for number in range(3):
         expect(from_hub(page, number)).to_contain_text("wait v1")
     expect(from_hub(page).locator(".jp-nbfn-call-output")).to_contain_text("looks at 3")
@@ -126,7 +114,7 @@ def test_displays_of_a_restarted_kernel_are_drawn_from_the_hub(
     expect(from_hub(page)).to_contain_text("wait v1")  # without a reload
     expect(widget).to_have_count(0)
     save(page)
-    open_again(lab, page, name)
+    lab.open_again(page, name)
     expect(from_hub(page)).to_contain_text("wait v1")
     (lab.work / "gate-of-restarted").touch()
     expect(from_hub(page)).to_contain_text("succeeded")
@@ -143,7 +131,7 @@ def test_a_map_and_a_busy_kernel(
     run_all()
     expect(page.locator(".jp-nbfn-map-root")).to_contain_text("2 / 4")
     save(page)
-    open_again(lab, page, name)
+    lab.open_again(page, name)
     expect(from_hub(page)).to_contain_text("2 succeeded, ")
     expect(from_hub(page)).to_contain_text("looks at 3")
     page.screenshot(path=ARTIFACTS / "rebind-map.png")
@@ -162,7 +150,7 @@ def test_a_display_that_was_not_saved_is_added_when_the_kernel_is_free(
     save(page)
     run_all()
     expect(page.locator(".jp-nbfn-map-root")).to_contain_text("1 / 2")
-    open_again(lab, page, name)
+    lab.open_again(page, name)
     expect(page.locator(".jp-Notebook")).to_be_visible()
     expect(page.locator(".jp-nbfn-display")).to_have_count(0)
     (lab.work / "gate-of-unsaved").touch()
@@ -182,7 +170,7 @@ def test_a_call_that_blocks_its_cell_shows_its_output_and_its_result_on_return(
     run_all()
     expect(page.locator(".jp-nbfn-blocking-root")).to_contain_text("running")
     save(page)
-    open_again(lab, page, name)
+    lab.open_again(page, name)
     shown = from_hub(page)
     expect(shown).to_contain_text("running")
     expect(shown).to_contain_text("looks at 3")
@@ -200,7 +188,7 @@ def test_a_call_that_blocks_its_cell_shows_its_output_and_its_result_on_return(
     run_all()
     expect(page.locator(".jp-nbfn-blocking-root")).to_contain_text("running")
     save(page)
-    open_again(lab, page, name)
+    lab.open_again(page, name)
     from_hub(page).get_by_role("button", name="Cancel").click()
     expect(display(page)).to_contain_text("cancelled")
 
@@ -218,7 +206,7 @@ def test_a_script_cell_that_was_left_running_comes_back(
     run_all()
     expect(page.locator(".jp-nbfn-blocking-root")).to_contain_text("script")
     save(page)
-    open_again(lab, page, name)
+    lab.open_again(page, name)
     expect(from_hub(page)).to_contain_text("has begun")
     (lab.work / "gate-of-script").touch()
     expect(display(page).locator(".jp-nbfn-snapshot")).to_contain_text("succeeded")
@@ -232,15 +220,15 @@ def test_without_a_hub_a_display_says_as_of_when_it_is_and_what_to_type(
     run_all()
     expect(page.locator(".jp-nbfn-handle-root")).to_contain_text("running")
     save(page)
-    end_kernels(lab)
-    open_again(lab, page, name)
+    lab.end_kernels()
+    lab.open_again(page, name)
     expect(from_hub(page)).to_contain_text("wait v1")
     lab.stop_hub()
     expect(from_hub(page)).to_contain_text("the hub does not answer")
     expect(from_hub(page)).to_contain_text("%fn attach fc-")
     expect(from_hub(page).get_by_role("button", name="Cancel")).to_be_hidden()
     page.screenshot(path=ARTIFACTS / "rebind-no-hub.png")
-    open_again(lab, page, name)
+    lab.open_again(page, name)
     saved = display(page).locator(".jp-nbfn-snapshot")
     expect(saved).to_contain_text("as of ")
     expect(saved).to_contain_text("%fn attach fc-")
@@ -299,7 +287,7 @@ def test_in_notebook_7_a_display_is_live_again(
         other.goto(f"{lab.url}/notebooks/{name}?token={TOKEN}")
         widget = display(other).locator(".jp-nbfn-handle-root")
         expect(widget).to_contain_text("running")  # its kernel lives
-        end_kernels(lab)
+        lab.end_kernels()
         other.reload()
         expect(from_hub(other)).to_contain_text("wait v1")
         (lab.work / "gate-of-notebook-7").touch()

@@ -9,7 +9,7 @@ from typing import Any
 
 from playwright.sync_api import Locator, Page, expect
 
-from .conftest import ARTIFACTS, TOKEN
+from .conftest import ARTIFACTS
 
 AUDIT = (Path(__file__).parent / "audit.js").read_text()
 #: Where a front end says that a widget cannot be shown.
@@ -44,15 +44,8 @@ def save(lab: Any, page: Page, name: str) -> None:
 
 def look_again(lab: Any, page: Page, name: str) -> None:
     """Open it in a page that knows nothing; a kernel that is busy does not matter."""
-    page.goto(f"{lab.url}/lab/tree/{name}?token={TOKEN}&reset")
-    page.wait_for_function("() => window.jupyterapp !== undefined")
-    page.wait_for_function("() => jupyterapp.shell.currentWidget?.context?.isReady === true")
+    lab.open_again(page, name)
     expect(page.locator(".jp-nbfn-snapshot").first).to_be_visible()
-
-
-def end_kernels(lab: Any) -> None:
-    for session in lab.request("GET", "api/sessions"):
-        lab.request("DELETE", f"api/sessions/{session['id']}")
 
 
 def test_a_notebook_reads_well_whenever_it_was_saved(
@@ -84,7 +77,7 @@ def test_a_notebook_reads_well_whenever_it_was_saved(
     during = {"wait(x, gate": 1, "wait v1 · ": 2, "shows it": 2}
     look_again(lab, page, name)  # its kernel is busy
     seen("during", during)
-    end_kernels(lab)
+    lab.end_kernels()
     look_again(lab, page, name)
     seen("without-kernel", during)
 
@@ -95,7 +88,7 @@ def test_a_notebook_reads_well_whenever_it_was_saved(
     for end in ("wait.map · 4 succeeded", "wait v1 · succeeded"):
         expect(page.locator(".jp-nbfn-snapshot", has_text=end)).to_be_visible()
     save(lab, page, name)
-    end_kernels(lab)
+    lab.end_kernels()
     look_again(lab, page, name)
     seen(
         "after",
