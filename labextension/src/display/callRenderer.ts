@@ -139,11 +139,12 @@ export class CallRenderer extends Panel implements IRenderMime.IRenderer {
 
   /** Show the hub's view once the hub knows more than the bundle. */
   private _onHubChanged(call: HubCall): void {
-    const row = call.row;
+    const ended = this._shown?.ended === true;
+    // The row that was pushed last may be older than the end that the kernel has reported; the details are not.
+    const row = ended ? (call.details?.call ?? null) : call.row;
     if (row === null || this._view !== null || this._part === null) {
       return;
     }
-    const ended = this._shown?.ended === true;
     if (!ended || !isOver(row.state) || call.retriable > 0) {
       this._view = new CallView({ call, trans: this._displays.trans });
       this._part.hide();

@@ -6,6 +6,7 @@ import { describe, expect, it } from 'vitest';
 
 import { CALL_MIME, HTML_MIME, WIDGET_MIME } from '../bundle';
 import { CallRenderer, type IDisplays } from '../callRenderer';
+import { ID, ROW } from './row';
 
 /** Loads its widget until told that it is there, as ipywidgets does. */
 class SlowPart extends Panel {
@@ -21,8 +22,6 @@ class SlowPart extends Panel {
   }
 }
 
-const ID = `fc-${'a'.repeat(22)}`;
-
 function bundle(ended: boolean): MimeModel {
   const widget = ended ? {} : { [WIDGET_MIME]: { model_id: 'w' } };
   const data = { ...widget, [HTML_MIME]: ended ? 'over' : 'runs' };
@@ -33,20 +32,31 @@ function bundle(ended: boolean): MimeModel {
   });
 }
 
-function rendererOf(parts: SlowPart[]): CallRenderer {
+const RUNNING = { ...ROW, durable: false };
+
+/** What the hub has pushed last, and what it answers. */
+interface IHub {
+  row: object | null;
+  details: Promise<unknown>;
+}
+
+const SILENT: IHub = { row: null, details: new Promise(() => undefined) };
+
+function rendererOf(parts: SlowPart[], hub = SILENT): CallRenderer {
   const createRenderer = (): SlowPart => {
     parts.push(new SlowPart());
     return parts[parts.length - 1];
   };
-  const never = new Promise(() => undefined);
   const displays = {
     rendermime: { createRenderer } as unknown as IRenderMimeRegistry,
     rows: {
       changed: { connect: () => true, disconnect: () => true },
-      row: () => null,
+      row: () => hub.row,
+      isConnected: true,
+      now: () => 1075,
       observe: () => ({ dispose: () => undefined })
     },
-    requests: { details: () => never },
+    requests: { details: () => hub.details, logs: () => SILENT.details },
     trans: nullTranslator.load('nbfn'),
     isAlive: () => true,
     add: () => undefined,
@@ -76,4 +86,29 @@ describe('a renderer of a call', () => {
     parts[0].fail(new Error('no such model'));
     await expect(rendered).rejects.toThrow('no such model');
   });
+
+  it.each([
+    ['succeeded', 1],
+    ['running', 2]
+  ])(
+    'shows a call that has ended by its bundle, unless it is %s at the hub',
+    async (state, widgets) => {
+      const parts: SlowPart[] = [];
+      const call = { ...RUNNING, state };
+      // The row that was pushed last is older than the end.
+      const hub = {
+        row: RUNNING,
+        details: Promise.resolve({ call, retriable: 0, errors: [] })
+      };
+      const renderer = rendererOf(parts, hub);
+      const rendered = renderer.renderModel(bundle(true));
+      parts[0].finish();
+      await rendered;
+      await hub.details;
+      await Promise.resolve();
+      expect(renderer.widgets).toHaveLength(widgets);
+      expect(parts[0].isHidden).toBe(widgets > 1);
+      renderer.dispose();
+    }
+  );
 });

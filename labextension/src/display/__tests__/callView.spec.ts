@@ -9,32 +9,7 @@ import type { ICallDetails, ICallRow, ILogsPage } from '../../model/schema';
 import type { ICallRequests } from '../callRequests';
 import { CallView } from '../callView';
 import { HubCall, type ICallRows } from '../hubCall';
-
-const ID = `fc-${'a'.repeat(22)}`;
-
-const ROW: ICallRow = {
-  id: ID,
-  function: '<b>train</b>',
-  function_id: 'fu-1',
-  app: 'app',
-  version: 3,
-  kind: 'map',
-  purpose: 'function',
-  state: 'running',
-  total: 10,
-  succeeded: 4,
-  failed: 1,
-  cancelled: 0,
-  running: 2,
-  waiting: 3,
-  not_run: 0,
-  more: false,
-  origin: '',
-  started: 1000,
-  ended: null,
-  durable: true,
-  notify: false
-};
+import { ID, ROW } from './row';
 
 class Rows implements ICallRows {
   readonly changed = new Signal<this, void>(this);
