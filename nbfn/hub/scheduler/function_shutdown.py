@@ -15,11 +15,8 @@ _NONE = {"min_containers": 0, "buffer_containers": 0}
 
 def function_stopped(t: HubState, sender: str, message: m.StopFunction) -> None:
     """Cancel the calls of a Function and its variants, end their workers, and keep none warm."""
-    record = t.registry.functions.get(message.function)
-    if record is None or not record.live:
-        t.send(sender, m.Failed(message.request, "not_found", t.registry.refusal(record, 0)))
-        return
-    if not message.end_session and sessions.refuses(t, sender, message.request, _calls(t, record)):
+    record = _to_stop(t, sender, message, t.registry.functions.get(message.function))
+    if record is None:
         return
     for one in record.with_variants:
         one.overrides.update(_NONE)
@@ -28,6 +25,21 @@ def function_stopped(t: HubState, sender: str, message: m.StopFunction) -> None:
     calls, workers = _stop(t, record)
     t.send(sender, m.FunctionStopped(message.request, calls, workers), after_commit=True)
     t.changed()
+
+
+def _to_stop(
+    t: HubState,
+    sender: str,
+    message: m.StopFunction | m.RemoveFunction,
+    record: FunctionRecord | None,
+) -> FunctionRecord | None:
+    """Return the Function, or None after the request was refused: there is none, or it has sessions."""
+    if record is None or not record.live:
+        t.send(sender, m.Failed(message.request, "not_found", t.registry.refusal(record, 0)))
+        return None
+    if not message.end_session and sessions.refuses(t, sender, message.request, _calls(t, record)):
+        return None
+    return record
 
 
 def _stop(t: HubState, record: FunctionRecord) -> tuple[int, int]:
@@ -56,10 +68,8 @@ def function_removed(t: HubState, sender: str, message: m.RemoveFunction) -> Non
     record = t.registry.functions.get(message.function)
     if record is not None and record.base:
         record = t.registry.functions.get(record.base)
-    if record is None or not record.live:
-        t.send(sender, m.Failed(message.request, "not_found", t.registry.refusal(record, 0)))
-        return
-    if not message.end_session and sessions.refuses(t, sender, message.request, _calls(t, record)):
+    record = _to_stop(t, sender, message, record)
+    if record is None:
         return
     _stop(t, record)
     record.remove()
