@@ -141,7 +141,7 @@ class Store:
             found = readable(_definition, blob, f"version {version} of function {function}")
             if (record := records.get(function)) is None:
                 continue
-            if found is None or not self._is_intact(found):
+            if found is None or not self._is_intact(found, read=version == record.latest):
                 record.unreadable.add(version)
             else:
                 record.versions[version] = found
@@ -348,15 +348,19 @@ class Store:
         if count:
             _log.info("deleted the outcomes of %d calls that are older than the retention", count)
 
-    def _is_intact(self, definition: Definition) -> bool:
-        """Return whether the files with the code of a Function are as they were written; log those that are not."""
-        damaged = [
-            path
-            for segment in definition.payload.segments
-            if not is_intact(path := self._blobs / Path(segment.name).name, segment.size)
-        ]
-        for path in damaged:
-            _log.error("%s, part of the code of %s, is missing or damaged", path, definition.name)
+    def _is_intact(self, definition: Definition, *, read: bool) -> bool:
+        """Return whether the files with the code of a Function are as they were written; log those that are not.
+
+        Reading them delays the start of the hub, so those of older versions are not read. Workers do that.
+        """
+        damaged = False
+        for segment in definition.payload.segments:
+            path = self._blobs / Path(segment.name).name
+            if not is_intact(path, segment.size, read=read):
+                damaged = True
+                _log.error(
+                    "%s, part of the code of %s, is missing or damaged", path, definition.name
+                )
         return not damaged
 
     def _sweep_blobs(self) -> None:
